@@ -1,0 +1,657 @@
+/**
+ * The signaling messages of Sora, both directions: one JSON object with a
+ * `type` per WebSocket text message or DataChannel message (`sora-protocol.md`
+ * section 2). Members are camelCase here and Sora's own names on the wire.
+ *
+ * The same schemas serve the client and the development server. Both are
+ * liberal in what they accept: unknown members are ignored, and nothing is
+ * required that some Sora release leaves out.
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { camelToSnake } from "effect/String"
+import { Rid } from "./SoraMethod.ts"
+
+/**
+ * A JSON object as it stands on the wire.
+ *
+ * @category models
+ */
+export type Wire = { readonly [member: string]: Schema.Json }
+
+/**
+ * A schema between a message in this program and its JSON on the wire.
+ *
+ * @category models
+ */
+export interface WireSchema<T> extends Schema.Codec<T, Wire> {}
+
+/** A struct whose members are camelCase here and snake_case on the wire. */
+const wire = <const Fields extends Schema.Struct.Fields>(
+  fields: Fields,
+  names?: { readonly [Name in keyof Fields]?: string }
+): WireSchema<Schema.Struct.Type<Fields>> => {
+  const mapping = Object.fromEntries(
+    Object.keys(fields).map((name) => [name, names?.[name] ?? camelToSnake(name)])
+  )
+  // Every field is a JSON codec; the mapping is computed, so its type is not known to the compiler.
+  return Schema.Struct(fields).pipe(Schema.encodeKeys(mapping as {})) as Schema.Codec<any, any>
+}
+
+const optional = Schema.optionalKey
+const text = optional(Schema.String)
+const flag = optional(Schema.Boolean)
+const number = optional(Schema.Finite)
+const json = optional(Schema.Json)
+
+/**
+ * What a connection does in its channel.
+ *
+ * @category schemas
+ */
+export const Role = Schema.Literals(["sendrecv", "sendonly", "recvonly"])
+
+/**
+ * What a connection does in its channel.
+ *
+ * @category schemas
+ */
+export type Role = typeof Role.Type
+
+/**
+ * Audio settings of `connect`; `bitRate` in kbit/s, 6 to 510 (section 2.3).
+ *
+ * @category schemas
+ */
+export const AudioOptions = wire({ codecType: text, bitRate: number, opusParams: json })
+
+/**
+ * Video settings of `connect`; `bitRate` in kbit/s, 1 to 50,000 (section 2.3).
+ *
+ * @category schemas
+ */
+export const VideoOptions = wire({
+  codecType: text,
+  bitRate: number,
+  vp9Params: json,
+  av1Params: json,
+  h264Params: json,
+  h265Params: json
+})
+
+/**
+ * A DataChannel for messages of the application, asked for in `connect`. Its
+ * label starts with `#`. `maxPacketLifeTime` is in milliseconds.
+ *
+ * @category schemas
+ */
+export const DataChannelOptions = wire({
+  label: Schema.String,
+  direction: Role,
+  ordered: flag,
+  compress: flag,
+  maxPacketLifeTime: number,
+  maxRetransmits: number,
+  protocol: text,
+  header: json
+})
+
+/**
+ * The client's first message (section 2.3). `metadata` goes to the server's
+ * authentication only; `signalingNotifyMetadata` is shown to the channel.
+ *
+ * @category client messages
+ */
+export const Connect = wire({
+  type: Schema.tag("connect"),
+  role: Role,
+  channelId: Schema.String,
+  clientId: text,
+  bundleId: text,
+  metadata: json,
+  signalingNotifyMetadata: json,
+  sdp: text,
+  soraClient: text,
+  libwebrtc: text,
+  environment: text,
+  redirect: flag,
+  audio: optional(Schema.Union([Schema.Boolean, AudioOptions])),
+  video: optional(Schema.Union([Schema.Boolean, VideoOptions])),
+  simulcast: flag,
+  simulcastRid: optional(Rid),
+  simulcastRequestRid: optional(Rid),
+  spotlight: flag,
+  spotlightNumber: number,
+  spotlightFocusRid: optional(Rid),
+  spotlightUnfocusRid: optional(Rid),
+  dataChannelSignaling: flag,
+  ignoreDisconnectWebsocket: flag,
+  dataChannels: optional(Schema.Array(DataChannelOptions)),
+  audioStreamingLanguageCode: text,
+  forwardingFilters: json,
+  forwardingFilter: json
+})
+
+/**
+ * The client's first message.
+ *
+ * @category client messages
+ */
+export type Connect = typeof Connect.Type
+
+/**
+ * The client's answer to the offer (section 2.5).
+ *
+ * @category client messages
+ */
+export const Answer = wire({ type: Schema.tag("answer"), sdp: Schema.String })
+
+/**
+ * One ICE candidate of the client, in the members of `RTCIceCandidate`
+ * (section 2.5). Some SDKs send `candidate` alone.
+ *
+ * @category client messages
+ */
+export const Candidate = wire({
+  type: Schema.tag("candidate"),
+  candidate: Schema.String,
+  sdpMid: optional(Schema.NullOr(Schema.String)),
+  sdpMLineIndex: optional(Schema.NullOr(Schema.Int)),
+  usernameFragment: optional(Schema.NullOr(Schema.String))
+}, { sdpMid: "sdpMid", sdpMLineIndex: "sdpMLineIndex", usernameFragment: "usernameFragment" })
+
+/**
+ * The answer to a {@link Ping}, with statistics when it asked for them
+ * (section 2.6).
+ *
+ * @category client messages
+ */
+export const Pong = wire({ type: Schema.tag("pong"), stats: json })
+
+/**
+ * The client's answer to a {@link ReOffer}, on the same transport (section 2.9).
+ *
+ * @category client messages
+ */
+export const ReAnswer = wire({ type: Schema.tag("re-answer"), sdp: Schema.String })
+
+/**
+ * The client's half of the renegotiation that Sora abolished in 2022.1
+ * (section 2.9).
+ *
+ * @category client messages
+ */
+export const Update = wire({ type: Schema.tag("update"), sdp: Schema.String })
+
+/**
+ * The client leaves, and why: `NO-ERROR`, `WEBSOCKET-ONCLOSE`, … (section 2.10).
+ *
+ * @category client messages
+ */
+export const Disconnect = wire({ type: Schema.tag("disconnect"), reason: text })
+
+/**
+ * The answer to a {@link ReqStats} on the `stats` DataChannel (section 3.5).
+ *
+ * @category client messages
+ */
+export const Stats = wire({ type: Schema.tag("stats"), reports: Schema.Json })
+
+/**
+ * The node that serves the channel is elsewhere (section 2.8).
+ *
+ * @category server messages
+ */
+export const Redirect = wire({ type: Schema.tag("redirect"), location: Schema.String })
+
+/**
+ * A STUN or TURN server of an offer.
+ *
+ * @category schemas
+ */
+export const IceServer = wire({
+  urls: Schema.Union([Schema.Array(Schema.String), Schema.String]),
+  username: text,
+  credential: text
+})
+
+/**
+ * One entry of the offer's `data_channels`: whether the payloads of the label
+ * are zlib-compressed (section 3.3).
+ *
+ * @category schemas
+ */
+export const OfferedDataChannel = wire({
+  label: Schema.String,
+  direction: text,
+  compress: flag,
+  header: json
+})
+
+/**
+ * The server's offer (section 2.4). `rpcMethods` are the methods that it grants,
+ * `metadata` what its authentication gave to this client alone.
+ *
+ * @category server messages
+ */
+export const Offer = wire({
+  type: Schema.tag("offer"),
+  sdp: Schema.String,
+  connectionId: Schema.String,
+  clientId: text,
+  sessionId: text,
+  bundleId: text,
+  channelId: text,
+  version: text,
+  metadata: json,
+  config: optional(wire({
+    iceServers: optional(Schema.Array(IceServer)),
+    iceTransportPolicy: optional(Schema.Literals(["all", "relay"]))
+  }, { iceServers: "iceServers", iceTransportPolicy: "iceTransportPolicy" })),
+  simulcast: flag,
+  simulcastMulticodec: flag,
+  spotlight: flag,
+  encodings: json,
+  mid: json,
+  dataChannelSignaling: flag,
+  ignoreDisconnectWebsocket: flag,
+  dataChannels: optional(Schema.Array(OfferedDataChannel)),
+  rpcMethods: optional(Schema.Array(Schema.String)),
+  simulcastRpcRids: optional(Schema.Array(Schema.String)),
+  audio: json,
+  audioCodecType: text,
+  audioBitRate: number,
+  video: json,
+  videoCodecType: text,
+  videoBitRate: number
+})
+
+/**
+ * The server's offer.
+ *
+ * @category server messages
+ */
+export type Offer = typeof Offer.Type
+
+/**
+ * Asks for a {@link Pong}, with statistics when `stats` is true (section 2.6).
+ *
+ * @category server messages
+ */
+export const Ping = wire({ type: Schema.tag("ping"), stats: flag })
+
+/**
+ * Signaling has moved to the DataChannels; `ignoreDisconnectWebsocket` tells
+ * whether the WebSocket may go (section 2.7).
+ *
+ * @category server messages
+ */
+export const Switched = wire({ type: Schema.tag("switched"), ignoreDisconnectWebsocket: flag })
+
+/**
+ * A new offer for the running connection (section 2.9).
+ *
+ * @category server messages
+ */
+export const ReOffer = wire({
+  type: Schema.tag("re-offer"),
+  sdp: Schema.String,
+  rpcMethods: optional(Schema.Array(Schema.String))
+})
+
+/**
+ * The server ends the connection, said on the `signaling` DataChannel before
+ * the channels close (section 2.16).
+ *
+ * @category server messages
+ */
+export const Close = wire({ type: Schema.tag("close"), code: Schema.Int, reason: text })
+
+/**
+ * Asks for {@link Stats} on the `stats` DataChannel (section 3.5).
+ *
+ * @category server messages
+ */
+export const ReqStats = wire({ type: Schema.tag("req-stats") })
+
+/**
+ * Data that a server-side API or an RPC sent to the channel (sections 4.10 and
+ * 4.11).
+ *
+ * @category server messages
+ */
+export const Push = wire({ type: Schema.tag("push"), data: Schema.Json })
+
+/**
+ * Data that a server-side API or an RPC sent to the channel.
+ *
+ * @category server messages
+ */
+export type Push = typeof Push.Type
+
+/**
+ * The `data` of a {@link Push} that `PutSignalingNotifyMetadata` or
+ * `PutSignalingNotifyMetadataItem` with `push: true` causes (section 4.10):
+ * `key` and `value`, or `metadata`, according to `action`.
+ *
+ * @category schemas
+ */
+export const MetadataPush = wire({
+  type: Schema.tag("signaling_notify_metadata_ext"),
+  action: Schema.String,
+  connectionId: Schema.String,
+  key: text,
+  value: json,
+  metadata: json
+})
+
+const connectionMembers = {
+  timestamp: text,
+  role: optional(Role),
+  sessionId: text,
+  clientId: text,
+  bundleId: text,
+  connectionId: text,
+  audio: flag,
+  video: flag,
+  authnMetadata: json,
+  authzMetadata: json,
+  metadata: json,
+  minutes: number,
+  channelConnections: number,
+  channelSendrecvConnections: number,
+  channelSendonlyConnections: number,
+  channelRecvonlyConnections: number,
+  turnTransportType: text
+}
+
+/** A notify event; `event` is its `event_type` on the wire and its tag here. */
+const notify = <const Event extends string, const Fields extends Schema.Struct.Fields>(event: Event, fields: Fields) =>
+  wire({ _tag: Schema.tag(event), type: Schema.tag("notify"), ...fields }, { _tag: "event_type" } as {})
+
+/**
+ * A connection joined the channel. The first one that a connection receives is
+ * its own; its `data` lists who was there already (section 6.1).
+ *
+ * @category notify events
+ */
+export const ConnectionCreated = notify("connection.created", {
+  ...connectionMembers,
+  data: optional(Schema.Array(wire({
+    connectionId: text,
+    clientId: text,
+    bundleId: text,
+    authnMetadata: json,
+    authzMetadata: json,
+    metadata: json
+  })))
+})
+
+/**
+ * Periodic counts of the channel (section 6.1). `minutes` is the age of the
+ * connection in minutes.
+ *
+ * @category notify events
+ */
+export const ConnectionUpdated = notify("connection.updated", connectionMembers)
+
+/**
+ * A connection left the channel (section 6.1).
+ *
+ * @category notify events
+ */
+export const ConnectionDestroyed = notify("connection.destroyed", connectionMembers)
+
+const spotlightMembers = {
+  clientId: optional(Schema.NullOr(Schema.String)),
+  connectionId: optional(Schema.NullOr(Schema.String)),
+  spotlightId: text,
+  fixed: flag,
+  audio: flag,
+  video: flag
+}
+
+/**
+ * Who is in the spotlight changed (section 6.2).
+ *
+ * @category notify events
+ */
+export const SpotlightChanged = notify("spotlight.changed", spotlightMembers)
+
+/**
+ * A sender came into focus (section 6.2).
+ *
+ * @category notify events
+ */
+export const SpotlightFocused = notify("spotlight.focused", spotlightMembers)
+
+/**
+ * A sender went out of focus (section 6.2).
+ *
+ * @category notify events
+ */
+export const SpotlightUnfocused = notify("spotlight.unfocused", spotlightMembers)
+
+/**
+ * Quality of the network between this client and the server; `unstableLevel` 0
+ * (good) to 3 (section 6.2).
+ *
+ * @category notify events
+ */
+export const NetworkStatus = notify("network.status", { unstableLevel: Schema.Finite })
+
+/**
+ * The simulcast layer that this connection receives changed (section 6.3).
+ *
+ * @category notify events
+ */
+export const SimulcastSwitched = notify("simulcast.switched", {
+  timestamp: text,
+  senderConnectionId: optional(Schema.NullOr(Schema.String)),
+  priority: text,
+  trigger: text,
+  rpcRids: optional(Schema.Array(Schema.String)),
+  autoRids: optional(Schema.Array(Schema.String)),
+  requestRid: text,
+  currentRid: text,
+  previousRid: text
+})
+
+const notifyEvents = {
+  "connection.created": ConnectionCreated,
+  "connection.updated": ConnectionUpdated,
+  "connection.destroyed": ConnectionDestroyed,
+  "spotlight.changed": SpotlightChanged,
+  "spotlight.focused": SpotlightFocused,
+  "spotlight.unfocused": SpotlightUnfocused,
+  "network.status": NetworkStatus,
+  "simulcast.switched": SimulcastSwitched
+}
+
+/**
+ * A notify event that this release does not know, or whose members are not
+ * those it knows: handed on as it came.
+ *
+ * @category notify events
+ */
+export interface UnknownNotify {
+  readonly _tag: "unknown"
+  readonly type: "notify"
+  /** The `event_type`, empty when there is none. */
+  readonly eventType: string
+  /** The whole message. */
+  readonly message: Wire
+}
+
+/**
+ * A notify event of which the members are known; `_tag` is its `event_type`.
+ *
+ * @category notify events
+ */
+export type KnownNotify = (typeof notifyEvents)[keyof typeof notifyEvents]["Type"]
+
+/**
+ * A notify event (section 6).
+ *
+ * @category notify events
+ */
+export type Notify = KnownNotify | UnknownNotify
+
+/**
+ * A message with a `type` that this release does not know, handed on as it came.
+ *
+ * @category models
+ */
+export interface UnknownMessage {
+  readonly type: "unknown"
+  readonly messageType: string
+  readonly message: Wire
+}
+
+const clientMessages = {
+  connect: Connect,
+  answer: Answer,
+  candidate: Candidate,
+  pong: Pong,
+  "re-answer": ReAnswer,
+  update: Update,
+  disconnect: Disconnect,
+  stats: Stats
+}
+
+/**
+ * A message from the client.
+ *
+ * @category client messages
+ */
+export type ClientMessage = (typeof clientMessages)[keyof typeof clientMessages]["Type"]
+
+const serverMessages = {
+  redirect: Redirect,
+  offer: Offer,
+  ping: Ping,
+  push: Push,
+  switched: Switched,
+  "re-offer": ReOffer,
+  update: Update,
+  close: Close,
+  "req-stats": ReqStats
+}
+
+/**
+ * A message from the server.
+ *
+ * @category server messages
+ */
+export type ServerMessage = (typeof serverMessages)[keyof typeof serverMessages]["Type"] | Notify
+
+/**
+ * A text that is no signaling message. `issue` names the members and what was
+ * expected of them, not their values.
+ *
+ * @category errors
+ */
+export class InvalidMessage extends Schema.TaggedError<InvalidMessage>()("InvalidMessage", {
+  /** The message's `type`, where it has one. */
+  messageType: Schema.optionalKey(Schema.String),
+  issue: Schema.String
+}) {
+  override get message(): string {
+    return `${this.messageType === undefined ? "not a signaling message" : `bad "${this.messageType}"`}: ${this.issue}`
+  }
+}
+
+interface Codec {
+  readonly decode: (message: Wire) => Result.Result<any, Schema.SchemaError>
+  readonly encode: (message: any) => Wire
+}
+
+/** Compiled once per schema. */
+const compile = (schemas: Readonly<Record<string, Schema.Codec<any, Wire>>>): ReadonlyMap<string, Codec> =>
+  new Map(
+    Object.entries(schemas).map(([type, schema]) => [type, {
+      decode: Schema.decodeUnknownResult(schema),
+      encode: Schema.encodeSync(schema)
+    }])
+  )
+
+const clientCodecs = compile(clientMessages)
+const serverCodecs = compile(serverMessages)
+const notifyCodecs = compile(notifyEvents)
+
+const decodeNotify = (message: Wire): Notify => {
+  const eventType = typeof message.event_type === "string" ? message.event_type : ""
+  const decoded = notifyCodecs.get(eventType)?.decode(message)
+  return decoded !== undefined && Result.isSuccess(decoded)
+    ? decoded.success
+    : { _tag: "unknown", type: "notify", eventType, message }
+}
+
+const decodeWith = (
+  codecs: ReadonlyMap<string, Codec>
+) =>
+(message: Wire): Result.Result<any, InvalidMessage> => {
+  const type = message.type
+  if (typeof type !== "string") return Result.fail(new InvalidMessage({ issue: "expected a string member \"type\"" }))
+  const codec = codecs.get(type)
+  return codec === undefined
+    ? Result.succeed({ type: "unknown", messageType: type, message })
+    : Result.mapError(codec.decode(message), ({ message }) => new InvalidMessage({ messageType: type, issue: message }))
+}
+
+/**
+ * Parses the text of one message into a JSON object.
+ *
+ * @category decoding
+ */
+export const parseMessage = (input: string): Result.Result<Wire, InvalidMessage> => {
+  let message: unknown
+  try {
+    message = JSON.parse(input)
+  } catch {
+    return Result.fail(new InvalidMessage({ issue: "not JSON" }))
+  }
+  return typeof message === "object" && message !== null && !Array.isArray(message)
+    ? Result.succeed(message as Wire)
+    : Result.fail(new InvalidMessage({ issue: "expected a JSON object" }))
+}
+
+const decodeOther = decodeWith(serverCodecs)
+
+/**
+ * Decodes a message from the server.
+ *
+ * @category decoding
+ */
+export const decodeServerMessage = (message: Wire): Result.Result<ServerMessage | UnknownMessage, InvalidMessage> =>
+  message.type === "notify" ? Result.succeed(decodeNotify(message)) : decodeOther(message)
+
+/**
+ * Decodes a message from a client.
+ *
+ * @category decoding
+ */
+export const decodeClientMessage: (
+  message: Wire
+) => Result.Result<ClientMessage | UnknownMessage, InvalidMessage> = decodeWith(clientCodecs)
+
+/**
+ * Encodes a message from the client. Throws a `SchemaError` for a message that
+ * does not fit its schema.
+ *
+ * @category encoding
+ */
+export const encodeClientMessage = (message: ClientMessage): Wire => clientCodecs.get(message.type)!.encode(message)
+
+/**
+ * Encodes a message from the server. Throws a `SchemaError` for a message that
+ * does not fit its schema.
+ *
+ * @category encoding
+ */
+export const encodeServerMessage = (message: ServerMessage): Wire =>
+  message.type !== "notify"
+    ? serverCodecs.get(message.type)!.encode(message)
+    : message._tag === "unknown"
+    ? message.message
+    : notifyCodecs.get(message._tag)!.encode(message)

@@ -1,0 +1,398 @@
+/**
+ * RPC methods as data. A method is a value: its name, the Sora release whose
+ * API it follows, a schema for its params and one for its result. The client
+ * encodes and decodes with it, the development server dispatches with it.
+ *
+ * Params and results are camelCase here and Sora's own names on the wire
+ * (`sora-protocol.md` sections 4.6 to 4.9). The five methods that Sora 2025.2
+ * knows are the values at the end of this module; `make` adds one of your own.
+ */
+import type * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import type { ServerError } from "./SoraRpcError.ts"
+
+const TypeId = "~effect-sora-rpc/SoraMethod"
+
+/**
+ * Returns `true` when a value is a method made with {@link make}.
+ *
+ * @category guards
+ */
+export const isSoraMethod = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
+
+/**
+ * A schema whose values need no services to encode or decode.
+ *
+ * @category models
+ */
+export type PureSchema = Schema.Codec<any, any>
+
+/**
+ * A method that can be called over RPC.
+ *
+ * @category models
+ */
+export interface SoraMethod<
+  out Name extends string,
+  out ParamsSchema extends PureSchema,
+  out ResultSchema extends PureSchema
+> {
+  readonly [TypeId]: typeof TypeId
+  /** The name of the HTTP API, such as `RequestSimulcastRid`. */
+  readonly name: Name
+  /**
+   * The Sora release that this definition follows, such as `2025.2.0`; absent
+   * for a method whose whole name is `name`.
+   */
+  readonly version: string | undefined
+  /** Encoded to the wire's `params`; `Schema.Void` when the method takes none. */
+  readonly params: ParamsSchema
+  /** Decoded from the wire's `result`. */
+  readonly result: ResultSchema
+}
+
+/**
+ * Any method, whatever its schemas.
+ *
+ * @category models
+ */
+export interface Any extends SoraMethod<string, PureSchema, PureSchema> {}
+
+/**
+ * What a call of the method takes.
+ *
+ * @category models
+ */
+export type Params<M extends Any> = M["params"]["Type"]
+
+/**
+ * What a call of the method gives.
+ *
+ * @category models
+ */
+export type Result<M extends Any> = M["result"]["Type"]
+
+/**
+ * The arguments of a call after the method: params may be left out when every
+ * member of them may.
+ *
+ * @category models
+ */
+export type Arguments<M extends Any, Options> = [Params<M>] extends [void]
+  ? [params?: undefined, options?: Options]
+  : {} extends Params<M> ? [params?: Params<M> | undefined, options?: Options]
+  : [params: Params<M>, options?: Options]
+
+/**
+ * The connection that called a method.
+ *
+ * @category models
+ */
+export interface Caller {
+  readonly connectionId: string
+  readonly clientId: string
+  readonly channelId: string
+}
+
+/**
+ * A method together with what serves it, for the development server and for
+ * `SoraRpc.layerTest`. Made with {@link handle}.
+ *
+ * @category models
+ */
+export interface Handled<out R = never> {
+  readonly method: Any
+  readonly handler: (params: any, caller: Caller) => Effect.Effect<unknown, ServerError, R>
+}
+
+/**
+ * Defines a method. Without `params` it is called as `call(method)`; without
+ * `result` the JSON of the answer is handed on as it is.
+ *
+ * Values that JSON has no form for (a `Date`, a `bigint`, bytes) are encoded in
+ * Schema's own JSON form (`Schema.toCodecJson`).
+ *
+ * ```ts
+ * const GetRoomInfo = SoraMethod.make("GetRoomInfo", {
+ *   version: "2027.1.0",
+ *   params: Schema.Struct({ room: Schema.String }),
+ *   result: Schema.Struct({ members: Schema.Int })
+ * })
+ * ```
+ *
+ * @category constructors
+ */
+export const make = <
+  const Name extends string,
+  ParamsSchema extends PureSchema = Schema.Void,
+  ResultSchema extends PureSchema = Schema.Codec<Schema.Json>
+>(name: Name, options?: {
+  readonly version?: string | undefined
+  readonly params?: ParamsSchema | undefined
+  readonly result?: ResultSchema | undefined
+}): SoraMethod<Name, ParamsSchema, ResultSchema> => ({
+  [TypeId]: TypeId,
+  name,
+  version: options?.version,
+  // The defaults of the type parameters are these two schemas.
+  params: options?.params ?? (Schema.Void as PureSchema as ParamsSchema),
+  result: options?.result ?? (Schema.Json as PureSchema as ResultSchema)
+})
+
+/**
+ * Serves a method: the handler gets decoded params and gives a result, which is
+ * encoded. A `ServerError` is sent as JSON-RPC's error object; anything else
+ * that goes wrong in the handler is answered with code -32603.
+ *
+ * @category constructors
+ */
+export const handle = <M extends Any, R = never>(
+  method: M,
+  handler: (params: Params<M>, caller: Caller) => Effect.Effect<Result<M>, ServerError, R>
+): Handled<R> => ({ method, handler })
+
+/**
+ * The string that names the method on the wire when it is granted in the
+ * version that it was written against: `2025.2.0/RequestSimulcastRid`.
+ *
+ * @category accessors
+ */
+export const wireName = (method: Any): string =>
+  method.version === undefined ? method.name : `${method.version}/${method.name}`
+
+/** Newest first, by the numbers of `2025.2.0`. */
+const compareVersions = (a: string, b: string): number => {
+  const as = a.split(".")
+  const bs = b.split(".")
+  for (let i = 0; i < Math.max(as.length, bs.length); i++) {
+    const difference = (Number(bs[i]) || 0) - (Number(as[i]) || 0)
+    if (difference !== 0) return difference
+  }
+  return 0
+}
+
+/**
+ * The granted string to send for a method: the entry of `rpc_methods` that is
+ * exactly its {@link wireName}, else the newest `{version}/{name}`, else the
+ * bare `name`; `undefined` when the method is not granted.
+ *
+ * @category accessors
+ */
+export const resolve: {
+  (rpcMethods: ReadonlyArray<string>): (method: Any) => string | undefined
+  (method: Any, rpcMethods: ReadonlyArray<string>): string | undefined
+} = dual(2, (method: Any, rpcMethods: ReadonlyArray<string>): string | undefined => {
+  const exact = wireName(method)
+  if (rpcMethods.includes(exact)) return exact
+  const versions = rpcMethods
+    .filter((granted) => granted.endsWith(`/${method.name}`))
+    .map((granted) => granted.slice(0, -method.name.length - 1))
+    .toSorted(compareVersions)
+  if (versions[0] !== undefined) return `${versions[0]}/${method.name}`
+  return rpcMethods.includes(method.name) ? method.name : undefined
+})
+
+/**
+ * A simulcast layer: `r0` is the lowest, `none` stops video.
+ *
+ * @category schemas
+ */
+export const Rid = Schema.Literals(["none", "r0", "r1", "r2"])
+
+/**
+ * A simulcast layer: `r0` is the lowest, `none` stops video.
+ *
+ * @category schemas
+ */
+export type Rid = typeof Rid.Type
+
+/**
+ * Changes which simulcast layer this connection receives, of one sender or
+ * (without `senderConnectionId`) of all. Fails with a `ServerError` when
+ * simulcast is not active on this connection or the server allows fewer rids.
+ *
+ * The server fills in `channelId` and `receiverConnectionId` by itself; they
+ * need not be given (section 4.6).
+ *
+ * @category methods
+ */
+export const RequestSimulcastRid = make("RequestSimulcastRid", {
+  version: "2025.2.0",
+  params: Schema.Struct({
+    rid: Rid,
+    senderConnectionId: Schema.optionalKey(Schema.String),
+    receiverConnectionId: Schema.optionalKey(Schema.String),
+    channelId: Schema.optionalKey(Schema.String)
+  }).pipe(Schema.encodeKeys({
+    senderConnectionId: "sender_connection_id",
+    receiverConnectionId: "receiver_connection_id",
+    channelId: "channel_id"
+  })),
+  result: Schema.Struct({
+    channelId: Schema.String,
+    receiverConnectionId: Schema.String,
+    rid: Schema.String,
+    senderConnectionId: Schema.optionalKey(Schema.String)
+  }).pipe(Schema.encodeKeys({
+    channelId: "channel_id",
+    receiverConnectionId: "receiver_connection_id",
+    senderConnectionId: "sender_connection_id"
+  }))
+})
+
+/**
+ * Sets the simulcast layers that this connection receives of senders in and
+ * out of focus. Fails with a `ServerError` when spotlight is not active on this
+ * connection (section 4.7).
+ *
+ * @category methods
+ */
+export const RequestSpotlightRid = make("RequestSpotlightRid", {
+  version: "2025.2.0",
+  params: Schema.Struct({
+    spotlightFocusRid: Rid,
+    spotlightUnfocusRid: Rid,
+    sendConnectionId: Schema.optionalKey(Schema.String),
+    recvConnectionId: Schema.optionalKey(Schema.String),
+    channelId: Schema.optionalKey(Schema.String)
+  }).pipe(Schema.encodeKeys({
+    spotlightFocusRid: "spotlight_focus_rid",
+    spotlightUnfocusRid: "spotlight_unfocus_rid",
+    sendConnectionId: "send_connection_id",
+    recvConnectionId: "recv_connection_id",
+    channelId: "channel_id"
+  })),
+  result: Schema.Struct({
+    channelId: Schema.String,
+    recvConnectionId: Schema.String,
+    spotlightFocusRid: Schema.String,
+    spotlightUnfocusRid: Schema.String
+  }).pipe(Schema.encodeKeys({
+    channelId: "channel_id",
+    recvConnectionId: "recv_connection_id",
+    spotlightFocusRid: "spotlight_focus_rid",
+    spotlightUnfocusRid: "spotlight_unfocus_rid"
+  }))
+})
+
+/**
+ * Takes the spotlight layers back to those of `connect` or of the grant, for
+ * one sender or (without `sendConnectionId`) for all (section 4.7).
+ *
+ * @category methods
+ */
+export const ResetSpotlightRid = make("ResetSpotlightRid", {
+  version: "2025.2.0",
+  params: Schema.Struct({
+    sendConnectionId: Schema.optionalKey(Schema.String),
+    recvConnectionId: Schema.optionalKey(Schema.String),
+    channelId: Schema.optionalKey(Schema.String)
+  }).pipe(Schema.encodeKeys({
+    sendConnectionId: "send_connection_id",
+    recvConnectionId: "recv_connection_id",
+    channelId: "channel_id"
+  })),
+  result: Schema.Struct({
+    channelId: Schema.String,
+    recvConnectionId: Schema.String
+  }).pipe(Schema.encodeKeys({
+    channelId: "channel_id",
+    recvConnectionId: "recv_connection_id"
+  }))
+})
+
+const putMetadata = <Metadata extends PureSchema>(metadata: Metadata) =>
+  make("PutSignalingNotifyMetadata", {
+    version: "2025.2.0",
+    params: Schema.Struct({
+      metadata,
+      push: Schema.optionalKey(Schema.Boolean),
+      connectionId: Schema.optionalKey(Schema.String),
+      channelId: Schema.optionalKey(Schema.String)
+    }).pipe(Schema.encodeKeys({ connectionId: "connection_id", channelId: "channel_id" })),
+    result: metadata
+  })
+
+/**
+ * Replaces the signaling-notify metadata of this connection. With `push: true`
+ * the server pushes it to every connection of the channel, this one included;
+ * who joins later sees it either way. The result is the metadata (section 4.8).
+ *
+ * `withMetadata(schema)` is the same method for metadata of your own type.
+ *
+ * @category methods
+ */
+export const PutSignalingNotifyMetadata = {
+  ...putMetadata(Schema.Json),
+  withMetadata: putMetadata
+}
+
+/** One `{ key, value }` struct per member, so that a value is checked against its own key. */
+const itemParams = <Value extends PureSchema, Key extends PureSchema>(key: Key, value: Value) =>
+  Schema.Struct({
+    key,
+    value,
+    push: Schema.optionalKey(Schema.Boolean),
+    connectionId: Schema.optionalKey(Schema.String),
+    channelId: Schema.optionalKey(Schema.String)
+  }).pipe(Schema.encodeKeys({ connectionId: "connection_id", channelId: "channel_id" }))
+
+const putItem = <P extends PureSchema>(params: P) =>
+  make("PutSignalingNotifyMetadataItem", { version: "2025.2.0", params, result: Schema.Json })
+
+/**
+ * The params of {@link PutSignalingNotifyMetadataItem} for one member of the
+ * metadata.
+ *
+ * @category models
+ */
+export interface ItemParams<Key extends string, Value> {
+  readonly key: Key
+  readonly value: Value
+  readonly push?: boolean
+  readonly connectionId?: string
+  readonly channelId?: string
+}
+
+const withMetadata = <const Fields extends Readonly<Record<string, PureSchema>>>(
+  metadata: Schema.Struct<Fields>
+) =>
+  putItem(
+    Schema.Union(
+      Object.entries(metadata.fields).map(([key, value]) => itemParams(Schema.Literal(key), value))
+    ) as PureSchema as Schema.Codec<
+      { [Key in keyof Fields & string]: ItemParams<Key, Fields[Key]["Type"]> }[keyof Fields & string],
+      unknown
+    >
+  )
+
+/**
+ * Sets one member of this connection's signaling-notify metadata and keeps the
+ * others. With `push: true` the server pushes the change to every connection of
+ * the channel, this one included. What the result holds is not documented, so
+ * it is handed on as JSON (section 4.9).
+ *
+ * `withMetadata(struct)` is the same method for metadata of your own type: `key`
+ * is one of the struct's members and `value` has that member's type.
+ *
+ * @category methods
+ */
+export const PutSignalingNotifyMetadataItem = {
+  ...putItem(itemParams(Schema.String, Schema.Json)),
+  withMetadata
+}
+
+/**
+ * The methods that Sora 2025.2 grants over RPC (section 4.2).
+ *
+ * @category methods
+ */
+export const known: ReadonlyArray<Any> = [
+  RequestSimulcastRid,
+  RequestSpotlightRid,
+  ResetSpotlightRid,
+  PutSignalingNotifyMetadata,
+  PutSignalingNotifyMetadataItem
+]

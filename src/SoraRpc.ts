@@ -1,0 +1,232 @@
+/**
+ * Calls to the RPC feature of Sora: JSON-RPC 2.0 over the `rpc` DataChannel of
+ * one connection.
+ *
+ * A call ends exactly once: with its result, with one of the three errors of
+ * `SoraRpcError`, or by interruption. Interrupting a call cancels it on this
+ * side; the server may still act on it, and its late response is dropped.
+ * Nothing is retried: methods have side effects. When the connection ends every
+ * waiting call fails with `Disconnected`, and so does every later one.
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Client from "./internal/client.ts"
+import * as Dispatcher from "./internal/dispatcher.ts"
+import * as RpcChannel from "./RpcChannel.ts"
+import { SoraConnection } from "./SoraConnection.ts"
+import * as SoraMethod from "./SoraMethod.ts"
+import type { Disconnected, RpcError, TimeoutError } from "./SoraRpcError.ts"
+
+/**
+ * Options of one call.
+ *
+ * @category models
+ */
+export interface CallOptions {
+  /**
+   * How long to wait for the response, counted from the call and including the
+   * wait to be sent. `Duration.infinity` waits for ever. Default: the layer's
+   * `defaultTimeout`.
+   */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/**
+ * Options of the service.
+ *
+ * @category models
+ */
+export interface Options {
+  /** Timeout of calls that name none. Default 5 seconds, as in the official SDKs. */
+  readonly defaultTimeout?: Duration.Input | undefined
+  /**
+   * Refuse a method that is not in `rpc_methods` before sending it, with
+   * `MethodNotAvailable`. `false` lets the server decide. Default true.
+   */
+  readonly checkMethods?: boolean | undefined
+  /**
+   * Calls that may wait for their response at a time; the others wait for their
+   * turn, first come first served. Default 32: werift loses messages when many
+   * more are written at once. libwebrtc takes more.
+   */
+  readonly maxInFlight?: number | undefined
+  /** Calls that may wait for their turn; one more fails with `Unavailable`. Default 65,536. */
+  readonly maxQueued?: number | undefined
+}
+
+/**
+ * Calls methods of Sora over one connection.
+ *
+ * @category services
+ */
+export class SoraRpc extends Context.Service<SoraRpc, {
+  /** The methods that the server granted in its latest offer, verbatim. */
+  readonly methods: Effect.Effect<ReadonlyArray<string>>
+  /**
+   * Calls a method and waits for its result.
+   *
+   * A method *value* takes its params in camelCase, checked and encoded by its
+   * schema, and gives its decoded result. A method *string* is sent as it is,
+   * with the JSON as it is; it must be an entry of `methods`, exactly.
+   */
+  readonly call: {
+    <M extends SoraMethod.Any>(
+      method: M,
+      ...args: SoraMethod.Arguments<M, CallOptions>
+    ): Effect.Effect<SoraMethod.Result<M>, RpcError | TimeoutError | Disconnected>
+    (
+      method: string,
+      params?: Schema.JsonObject | Schema.JsonArray | undefined,
+      options?: CallOptions
+    ): Effect.Effect<Schema.Json, RpcError | TimeoutError | Disconnected>
+  }
+  /**
+   * Sends a notification: a request without an id, which the server acts on but
+   * never answers, not even with an error. Completes when it is handed to the
+   * network. Takes a method value or a method string, as `call` does.
+   */
+  readonly notify: {
+    <M extends SoraMethod.Any>(
+      method: M,
+      ...args: SoraMethod.Arguments<M, never>
+    ): Effect.Effect<void, RpcError | Disconnected>
+    (
+      method: string,
+      params?: Schema.JsonObject | Schema.JsonArray | undefined
+    ): Effect.Effect<void, RpcError | Disconnected>
+  }
+}>()("effect-sora-rpc/SoraRpc") {}
+
+const makeClient = Effect.fnUntraced(function*(
+  channel: Option.Option<RpcChannel.RpcChannel>,
+  rpcMethods: () => ReadonlyArray<string>,
+  options: Options | undefined
+) {
+  const client = yield* Client.make(channel, rpcMethods, {
+    defaultTimeout: options?.defaultTimeout ?? "5 seconds",
+    checkMethods: options?.checkMethods ?? true,
+    maxInFlight: options?.maxInFlight ?? 32,
+    maxQueued: options?.maxQueued ?? 65_536
+  })
+  return SoraRpc.of({ methods: Effect.sync(client.methods), call: client.call, notify: client.notify })
+})
+
+/**
+ * A service over a channel that you have already: of another SDK, of your own
+ * peer connection ({@link RpcChannel.fromDataChannel}), or in memory.
+ * `methods` is what the server granted, the offer's `rpc_methods`.
+ *
+ * Closing the scope fails the waiting calls with `Disconnected`.
+ *
+ * @category constructors
+ */
+export const fromChannel = (
+  channel: RpcChannel.RpcChannel,
+  options: Options & { readonly methods: ReadonlyArray<string> }
+): Effect.Effect<SoraRpc["Service"], never, Scope.Scope> =>
+  makeClient(Option.some(channel), () => options.methods, options)
+
+/**
+ * The service over the `rpc` channel of a {@link SoraConnection}.
+ *
+ * @category layers
+ */
+export const layer: Layer.Layer<SoraRpc, never, SoraConnection> = Layer.effect(
+  SoraRpc,
+  Effect.flatMap(SoraConnection, (connection) => makeClient(connection.rpcChannel, connection.rpcMethodsUnsafe, {}))
+)
+
+/**
+ * {@link layer} with options.
+ *
+ * @category layers
+ */
+export const layerWith = (options: Options): Layer.Layer<SoraRpc, never, SoraConnection> =>
+  Layer.effect(
+    SoraRpc,
+    Effect.flatMap(
+      SoraConnection,
+      (connection) => makeClient(connection.rpcChannel, connection.rpcMethodsUnsafe, options)
+    )
+  )
+
+/**
+ * The service with your own handlers in place of Sora, for tests: no network,
+ * no server. Calls are encoded, dispatched, answered and decoded as over a real
+ * channel, a handler's `ServerError` included, and a method without a handler
+ * is not granted.
+ *
+ * ```ts
+ * const Test = SoraRpc.layerTest([
+ *   SoraMethod.handle(SoraMethod.RequestSimulcastRid, ({ rid }) =>
+ *     Effect.succeed({ channelId: "lobby", receiverConnectionId: "ME", rid }))
+ * ])
+ * ```
+ *
+ * @category layers
+ */
+export const layerTest = <R = never>(
+  handlers: ReadonlyArray<SoraMethod.Handled<R>>,
+  options?: Options
+): Layer.Layer<SoraRpc, never, R> =>
+  Layer.effect(
+    SoraRpc,
+    Effect.gen(function*() {
+      const [client, server] = yield* RpcChannel.makePair
+      yield* Dispatcher.serve(server, handlers, {
+        connectionId: "TEST0000000000000000000000",
+        clientId: "test",
+        channelId: "test"
+      })
+      return yield* fromChannel(client, {
+        ...options,
+        methods: handlers.map(({ method }) => SoraMethod.wireName(method))
+      })
+    })
+  )
+
+const wrap = <M extends SoraMethod.Any>(method: M) =>
+(
+  ...args: SoraMethod.Arguments<M, CallOptions>
+): Effect.Effect<SoraMethod.Result<M>, RpcError | TimeoutError | Disconnected, SoraRpc> =>
+  SoraRpc.use((rpc) => rpc.call(method, ...args))
+
+/**
+ * Calls {@link SoraMethod.RequestSimulcastRid}.
+ *
+ * @category calls
+ */
+export const requestSimulcastRid = wrap(SoraMethod.RequestSimulcastRid)
+
+/**
+ * Calls {@link SoraMethod.RequestSpotlightRid}.
+ *
+ * @category calls
+ */
+export const requestSpotlightRid = wrap(SoraMethod.RequestSpotlightRid)
+
+/**
+ * Calls {@link SoraMethod.ResetSpotlightRid}.
+ *
+ * @category calls
+ */
+export const resetSpotlightRid = wrap(SoraMethod.ResetSpotlightRid)
+
+/**
+ * Calls {@link SoraMethod.PutSignalingNotifyMetadata}.
+ *
+ * @category calls
+ */
+export const putSignalingNotifyMetadata = wrap(SoraMethod.PutSignalingNotifyMetadata)
+
+/**
+ * Calls {@link SoraMethod.PutSignalingNotifyMetadataItem}.
+ *
+ * @category calls
+ */
+export const putSignalingNotifyMetadataItem = wrap(SoraMethod.PutSignalingNotifyMetadataItem)

@@ -1,0 +1,187 @@
+/**
+ * The two implementations of `RpcChannel`. Each is made together with `end`,
+ * by which its owner (a scope, a connection) says why it is over.
+ */
+import type { DataChannelLike } from "../PeerConnection.ts"
+import type { Listener, Options, RpcChannel } from "../RpcChannel.ts"
+import { ChannelClosed, type DisconnectReason, PayloadTooLarge, Unavailable } from "../SoraRpcError.ts"
+import { compression } from "./compression.ts"
+
+/** @internal */
+export const MaxMessageBytes = 262_144
+
+/** werift and Chromium alike send a frame of this size without a second round trip. */
+const DefaultHighWaterMark = 65_536
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder("utf-8", { fatal: true })
+
+/** What every channel does with its listener and its end. */
+const makeCore = (onDetach: () => void) => {
+  let listener: Listener | undefined
+  let ended: DisconnectReason | undefined
+  return {
+    ended: () => ended,
+    listener: () => listener,
+    end(reason: DisconnectReason) {
+      if (ended !== undefined) return
+      ended = reason
+      onDetach()
+      const last = listener
+      listener = undefined
+      last?.onEnd(reason)
+    },
+    listenUnsafe(next: Listener) {
+      if (listener !== undefined) throw new Error("this RpcChannel is in use by another SoraRpc")
+      if (ended !== undefined) {
+        next.onEnd(ended)
+        return () => {}
+      }
+      listener = next
+      return () => {
+        if (listener === next) listener = undefined
+      }
+    }
+  }
+}
+
+const gone = (reason: DisconnectReason) => new Unavailable({ detail: `the channel has ended: ${reason.message}` })
+
+/** Size of the text in UTF-8, in bytes, without encoding what is surely below the limit. */
+const exceeds = (text: string, maxBytes: number): number | undefined => {
+  if (text.length * 3 <= maxBytes) return undefined
+  const bytes = encoder.encode(text).byteLength
+  return bytes > maxBytes ? bytes : undefined
+}
+
+/**
+ * The text of a DataChannel message, whichever way its sender wrote it: text or
+ * binary, and compressed when the first byte is zlib's and the label says so.
+ * Throws when it is none.
+ *
+ * @internal
+ */
+export const decodeMessage = (data: unknown, compress: boolean): string => {
+  if (typeof data === "string") return data
+  const bytes = data instanceof ArrayBuffer
+    ? new Uint8Array(data)
+    : ArrayBuffer.isView(data)
+    ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    : undefined
+  if (bytes === undefined) throw new TypeError("neither text nor bytes")
+  // A JSON text cannot begin like a zlib stream, whose first byte ends in 8 (RFC 1950, CM).
+  return decoder.decode(compress && (bytes[0]! & 0x0f) === 8 ? compression.inflate(bytes) : bytes)
+}
+
+/** @internal */
+export const encodeMessage = (
+  text: string,
+  compress: boolean,
+  frames: "text" | "binary" = "text"
+): string | Uint8Array<ArrayBuffer> =>
+  compress ? compression.deflate(encoder.encode(text)) : frames === "binary" ? encoder.encode(text) : text
+
+/** @internal */
+export interface Ended<A> {
+  readonly channel: A
+  readonly end: (reason: DisconnectReason) => void
+}
+
+/**
+ * `channel` must be open.
+ *
+ * @internal
+ */
+export const fromDataChannel = (
+  channel: DataChannelLike,
+  options: Options | undefined
+): Ended<RpcChannel> => {
+  const compress = options?.compress ?? false
+  const frames = options?.frames ?? "text"
+  const maxBytes = Math.min(options?.maxMessageBytes ?? MaxMessageBytes, MaxMessageBytes)
+  const highWaterMark = options?.highWaterMark ?? DefaultHighWaterMark
+
+  const core = makeCore(() => {
+    channel.removeEventListener("message", onMessage)
+    channel.removeEventListener("close", onClose)
+    channel.removeEventListener("error", onError)
+    channel.removeEventListener("bufferedamountlow", onLow)
+  })
+  const onMessage = (event: { readonly data: unknown }) => {
+    const listener = core.listener()
+    if (listener === undefined) return
+    let frame: string
+    try {
+      frame = decodeMessage(event.data, compress)
+    } catch (cause) {
+      return listener.onMalformed(cause instanceof Error ? cause.message : String(cause))
+    }
+    listener.onFrame(frame)
+  }
+  const onClose = () => core.end(new ChannelClosed({ label: channel.label }))
+  const onError = () => core.end(new ChannelClosed({ label: channel.label, detail: "it reported an error" }))
+  const onLow = () => core.listener()?.onWritable()
+
+  if ("binaryType" in channel) (channel as { binaryType: string }).binaryType = "arraybuffer"
+  channel.bufferedAmountLowThreshold = highWaterMark >> 1
+  channel.addEventListener("message", onMessage)
+  channel.addEventListener("close", onClose)
+  channel.addEventListener("error", onError)
+  channel.addEventListener("bufferedamountlow", onLow)
+
+  return {
+    end: core.end,
+    channel: {
+      listenUnsafe: core.listenUnsafe,
+      isWritable: () => channel.bufferedAmount < highWaterMark,
+      sendUnsafe(frame) {
+        const reason = core.ended()
+        if (reason !== undefined) return gone(reason)
+        // werift takes data after close and drops it silently.
+        if (channel.readyState !== "open") return new Unavailable({ detail: `the channel is ${channel.readyState}` })
+        const data = encodeMessage(frame, compress, frames)
+        const bytes = typeof data === "string"
+          ? exceeds(data, maxBytes)
+          : data.byteLength > maxBytes
+          ? data.byteLength
+          : undefined
+        if (bytes !== undefined) return new PayloadTooLarge({ bytes, maxBytes })
+        try {
+          channel.send(data)
+        } catch (cause) {
+          return new Unavailable({ detail: "the DataChannel refused the frame", cause })
+        }
+        return undefined
+      }
+    }
+  }
+}
+
+/** @internal */
+export const makePair = (): {
+  readonly ends: readonly [RpcChannel, RpcChannel]
+  readonly end: (reason: DisconnectReason) => void
+} => {
+  const cores = [makeCore(() => {}), makeCore(() => {})] as const
+  const makeEnd = (own: 0 | 1): RpcChannel => {
+    const other = cores[own === 0 ? 1 : 0]
+    return {
+      listenUnsafe: cores[own].listenUnsafe,
+      isWritable: () => true,
+      sendUnsafe(frame) {
+        const reason = cores[own].ended()
+        if (reason !== undefined) return gone(reason)
+        const bytes = exceeds(frame, MaxMessageBytes)
+        if (bytes !== undefined) return new PayloadTooLarge({ bytes, maxBytes: MaxMessageBytes })
+        queueMicrotask(() => other.listener()?.onFrame(frame))
+        return undefined
+      }
+    }
+  }
+  return {
+    ends: [makeEnd(0), makeEnd(1)],
+    end(reason) {
+      for (const core of cores) core.end(reason)
+    }
+  }
+}

@@ -1,0 +1,361 @@
+/**
+ * The RPC client: the table of waiting calls, and everything that can end one.
+ *
+ * This is the hot path. A call is registered with `Effect.callback` and ended
+ * from the channel's listener, with no fiber, `Deferred` or `gen` of its own.
+ * The rules that the code keeps:
+ *
+ * - A call ends once. Every way to end it goes through `take`, which removes it
+ *   from the table, the queue and the deadlines first; a second one finds nothing.
+ * - It is registered before it is sent, because the answer may come at once.
+ * - `end` stores the reason, empties the table, and only then tells the callers,
+ *   because a caller may call again at once.
+ */
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { RpcChannel } from "../RpcChannel.ts"
+import * as SoraMethod from "../SoraMethod.ts"
+import {
+  Disconnected,
+  type DisconnectReason,
+  InvalidParams,
+  InvalidResult,
+  MethodNotAvailable,
+  ProtocolViolation,
+  Released,
+  RpcError,
+  type RpcErrorReason,
+  ServerError,
+  TimeoutError,
+  Unavailable
+} from "../SoraRpcError.ts"
+import * as Deadlines from "./deadlines.ts"
+import * as JsonRpc from "./jsonRpc.ts"
+import * as Observe from "./observe.ts"
+
+/** @internal */
+export type CallError = RpcError | TimeoutError | Disconnected
+
+/** @internal */
+export interface Options {
+  readonly defaultTimeout: Duration.Input
+  readonly checkMethods: boolean
+  readonly maxInFlight: number
+  readonly maxQueued: number
+}
+
+/** A method prepared for calling: how to encode its params and decode its result. */
+interface Plan {
+  readonly method: string
+  readonly encode: (params: unknown) => Result.Result<unknown, RpcErrorReason>
+  readonly decode: (result: unknown) => Result.Result<unknown, RpcErrorReason>
+  readonly metrics: Observe.MethodMetrics
+}
+
+interface Call extends Deadlines.Deadline {
+  /** Absent for a notification. */
+  readonly id: number | undefined
+  readonly plan: Plan
+  readonly frame: string
+  /** Milliseconds of the monotonic clock. */
+  readonly startedAt: number
+  readonly resume: (exit: Exit.Exit<any, CallError>) => void
+}
+
+const isJson = Schema.is(Schema.Json)
+
+const failSchema = (reason: (issue: string) => RpcErrorReason) => (error: Schema.SchemaError) => reason(error.message)
+
+const encodeMethod = (method: SoraMethod.Any): Plan["encode"] => {
+  const encode = Schema.encodeUnknownResult(
+    method.params === Schema.Void ? Schema.Undefined : Schema.toCodecJson(method.params),
+    { onExcessProperty: "error" }
+  )
+  const toReason = failSchema((issue) => new InvalidParams({ issue }))
+  // Params that may all be left out are an empty object on the wire.
+  return (params) => Result.mapError(encode(params ?? (method.params === Schema.Void ? undefined : {})), toReason)
+}
+
+const decodeMethod = (method: SoraMethod.Any): Plan["decode"] => {
+  const decode = Schema.decodeUnknownResult(Schema.toCodecJson(method.result))
+  const toReason = failSchema((issue) => new InvalidResult({ issue }))
+  return (result) => Result.mapError(decode(result), toReason)
+}
+
+const encodeRaw: Plan["encode"] = (params) =>
+  params === undefined || (typeof params === "object" && params !== null && isJson(params))
+    ? Result.succeed(params)
+    : Result.fail(new InvalidParams({ issue: "expected a JSON object or array" }))
+
+/** @internal */
+export interface Client {
+  readonly methods: () => ReadonlyArray<string>
+  readonly call: (
+    method: SoraMethod.Any | string,
+    params: unknown,
+    options: { readonly timeout?: Duration.Input | undefined } | undefined
+  ) => Effect.Effect<any, CallError>
+  readonly notify: (method: SoraMethod.Any | string, params: unknown) => Effect.Effect<void, RpcError | Disconnected>
+  /** Calls that were sent and are not answered; calls that wait to be sent; deadlines that run. */
+  readonly sizes: () => { readonly waiting: number; readonly queued: number; readonly deadlines: number }
+}
+
+/**
+ * `channel` is none when the server opened no `rpc` channel: calls then fail
+ * with `Unavailable`. The scope ends the client and every call in it.
+ *
+ * @internal
+ */
+export const make = Effect.fnUntraced(function*(
+  channel: Option.Option<RpcChannel>,
+  rpcMethods: () => ReadonlyArray<string>,
+  options: Options
+): Effect.fn.Return<Client, never, Scope.Scope> {
+  const context: Context.Context<never> = yield* Effect.context<never>()
+  const deadlines = yield* Deadlines.make
+  const metrics = Observe.make(context)
+  const defaultTimeout = Duration.fromInputUnsafe(options.defaultTimeout)
+
+  const waiting = new Map<number, Call>()
+  /** Calls that wait for the window or for buffer space, in the order in which they came. */
+  const queue = new Set<Call>()
+  let nextId = 1
+  let ended: DisconnectReason | undefined
+
+  const take = (call: Call): boolean => {
+    const found = call.id !== undefined && waiting.delete(call.id) || queue.delete(call)
+    if (found) deadlines.remove(call)
+    return found
+  }
+
+  /** Tells the caller; the call must have been taken, or never registered. */
+  const finish = (call: Call, exit: Exit.Exit<any, CallError>) => {
+    if (call.id !== undefined) metrics.waiting(-1)
+    call.plan.metrics.ended(exit, (deadlines.now() - call.startedAt) / 1000)
+    call.resume(exit)
+  }
+
+  const fail = (call: Call, reason: RpcErrorReason) =>
+    finish(call, Exit.fail(new RpcError({ method: call.plan.method, reason })))
+
+  const rpc = Option.getOrUndefined(channel)
+
+  const canSend = (call: Call) => rpc!.isWritable() && (call.id === undefined || waiting.size < options.maxInFlight)
+
+  const send = (call: Call) => {
+    if (call.id !== undefined) waiting.set(call.id, call)
+    const refused = rpc!.sendUnsafe(call.frame)
+    if (refused !== undefined) {
+      take(call)
+      fail(call, refused)
+    } else if (call.id === undefined) {
+      finish(call, Exit.void)
+    }
+  }
+
+  const pump = () => {
+    for (const call of queue) {
+      if (!canSend(call)) return
+      queue.delete(call)
+      send(call)
+    }
+  }
+
+  const onFrame = (frame: string) => {
+    const response = JsonRpc.decodeResponse(frame)
+    if (response._tag === "NotJson" || response._tag === "Uncorrelated" || response.id === undefined) {
+      return metrics.dropped(response._tag === "NotJson" ? "malformed" : "uncorrelated")
+    }
+    // An id above 2^53 is none of ours, and the table has no bigint.
+    const call = waiting.get(response.id as number)
+    if (call === undefined) return metrics.dropped("late")
+    take(call)
+    try {
+      settle(call, response)
+    } catch (defect) {
+      // A schema of the caller's threw. The call dies of it; the channel does not.
+      finish(call, Exit.die(defect))
+    }
+    pump()
+  }
+
+  const settle = (call: Call, response: Exclude<JsonRpc.Response, { _tag: "NotJson" | "Uncorrelated" }>) => {
+    switch (response._tag) {
+      case "Success": {
+        const result = call.plan.decode(response.result)
+        return Result.isSuccess(result) ? finish(call, Exit.succeed(result.success)) : fail(call, result.failure)
+      }
+      case "Failure": {
+        const { code, data, message } = response
+        return fail(call, new ServerError(data === undefined ? { code, message } : { code, message, data: data as Schema.Json }))
+      }
+      case "Violation":
+        return fail(call, new ProtocolViolation({ rule: response.rule }))
+    }
+  }
+
+  const end = (reason: DisconnectReason) => {
+    if (ended !== undefined) return
+    ended = reason
+    const calls = [...waiting.values(), ...queue]
+    for (const call of calls) take(call)
+    const exit = Exit.fail(new Disconnected({ reason }))
+    for (const call of calls) finish(call, exit)
+  }
+
+  yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      rpc?.listenUnsafe({
+        onFrame,
+        onWritable: pump,
+        onMalformed: () => metrics.dropped("malformed"),
+        onEnd: end
+      })
+    ),
+    (detach) =>
+      Effect.sync(() => {
+        detach?.()
+        end(new Released())
+      })
+  )
+
+  // Compiled once per method value, resolved once per list of grants.
+  const plans = new WeakMap<SoraMethod.Any, Omit<Plan, "method" | "metrics">>()
+  let granted: ReadonlyArray<string> | undefined
+  let byMethod = new Map<SoraMethod.Any | string, Plan | MethodNotAvailable>()
+
+  const codecs = (method: SoraMethod.Any) => {
+    const cached = plans.get(method)
+    if (cached !== undefined) return cached
+    const made = { encode: encodeMethod(method), decode: decodeMethod(method) }
+    plans.set(method, made)
+    return made
+  }
+
+  const makePlan = (method: SoraMethod.Any | string, available: ReadonlyArray<string>): Plan | MethodNotAvailable => {
+    const exact = typeof method === "string" ? method : SoraMethod.wireName(method)
+    const resolved = typeof method === "string"
+      ? available.includes(method) ? method : undefined
+      : SoraMethod.resolve(method, available)
+    if (resolved === undefined && options.checkMethods) return new MethodNotAvailable({ method: exact, available })
+    const name = resolved ?? exact
+    return {
+      method: name,
+      metrics: metrics.forMethod(name),
+      ...(typeof method === "string" ? { encode: encodeRaw, decode: Result.succeed } : codecs(method))
+    }
+  }
+
+  const planFor = (method: SoraMethod.Any | string): Plan | MethodNotAvailable => {
+    const available = rpcMethods()
+    if (granted !== available) {
+      granted = available
+      byMethod = new Map()
+    }
+    let plan = byMethod.get(method)
+    if (plan === undefined) {
+      plan = makePlan(method, available)
+      // Strings come from the caller: only those that the server granted are kept.
+      if (typeof method !== "string" || available.includes(method)) byMethod.set(method, plan)
+    }
+    return plan
+  }
+
+  /** What stands in the way of every call. */
+  const unusable = (method: string): RpcError | Disconnected | undefined =>
+    ended !== undefined
+      ? new Disconnected({ reason: ended })
+      : rpc === undefined
+      ? new RpcError({ method, reason: new Unavailable({ detail: "the server opened no rpc channel" }) })
+      : undefined
+
+  /** Registers the call and sends it, or lets it wait for its turn. */
+  const start = (
+    plan: Plan,
+    params: unknown,
+    id: number | undefined,
+    timeout: Duration.Duration,
+    resume: (exit: Exit.Exit<any, CallError>) => void
+  ): Call | undefined => {
+    const refuse = (error: CallError) => {
+      resume(Exit.fail(error))
+      return undefined
+    }
+    const { method } = plan
+    const obstacle = unusable(method)
+    if (obstacle !== undefined) return refuse(obstacle)
+    const encoded = plan.encode(params)
+    if (Result.isFailure(encoded)) return refuse(new RpcError({ method, reason: encoded.failure }))
+    if (queue.size >= options.maxQueued) {
+      const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })
+      return refuse(new RpcError({ method, reason }))
+    }
+    const call: Call = {
+      id,
+      plan,
+      frame: JsonRpc.encodeRequest(id, method, encoded.success),
+      startedAt: deadlines.now(),
+      resume,
+      expiresAt: Infinity,
+      timeoutMillis: Duration.toMillis(timeout),
+      expire() {
+        // Gone from the deadlines already; the response, if it comes, is late.
+        if (!take(call)) return
+        finish(call, Exit.fail(new TimeoutError({ method, timeout })))
+        pump()
+      }
+    }
+    if (id !== undefined) metrics.waiting(1)
+    if (call.timeoutMillis < Infinity) deadlines.add(call)
+    if (queue.size === 0 && canSend(call)) send(call)
+    else queue.add(call)
+    return call
+  }
+
+  const cancel = (call: Call) =>
+    Effect.sync(() => {
+      if (!take(call)) return
+      if (call.id !== undefined) metrics.waiting(-1)
+      pump()
+    })
+
+  const register = (
+    method: SoraMethod.Any | string,
+    params: unknown,
+    timeout: Duration.Duration,
+    wantsResponse: boolean
+  ): Effect.Effect<any, CallError> =>
+    Effect.withFiber((fiber) => {
+      const plan = planFor(method)
+      if (plan instanceof MethodNotAvailable) {
+        return unusable(plan.method) ?? new RpcError({ method: plan.method, reason: plan })
+      }
+      const id = wantsResponse ? nextId++ : undefined
+      const run = Effect.callback<any, CallError>((resume) => {
+        const call = start(plan, params, id, timeout, resume)
+        return call === undefined ? undefined : cancel(call)
+      })
+      return Observe.isTraced(fiber) ? Observe.traced(run, plan.method, id) : run
+    })
+
+  return {
+    methods: rpcMethods,
+    call: (method, params, callOptions) =>
+      register(
+        method,
+        params,
+        callOptions?.timeout === undefined ? defaultTimeout : Duration.fromInputUnsafe(callOptions.timeout),
+        true
+      ),
+    // Without a timeout there is no TimeoutError.
+    notify: (method, params) =>
+      register(method, params, Duration.infinity, false) as Effect.Effect<void, RpcError | Disconnected>,
+    sizes: () => ({ waiting: waiting.size, queued: queue.size, deadlines: deadlines.size() })
+  }
+})

@@ -1,0 +1,180 @@
+/**
+ * JSON-RPC 2.0 frames: requests out, responses in.
+ *
+ * A response is read with the strict rules of `sora-protocol.md` section 5.3.
+ * `JSON.parse` hides two things that these rules are about: members that occur
+ * twice, and how a number was written (`1e0` is not an id). So the text itself
+ * is looked at as well. Most frames are a success whose member names occur once
+ * in the whole text; three native searches show that, and the text is scanned
+ * member by member only when they do not.
+ */
+
+/** @internal */
+export type Id = number | bigint
+
+/** @internal */
+export type Response =
+  | { readonly _tag: "Success"; readonly id: Id; readonly result: unknown }
+  | {
+    readonly _tag: "Failure"
+    readonly id: Id
+    readonly code: number
+    readonly message: string
+    /** Absent and `null` are told apart: the member is missing when absent. */
+    readonly data?: unknown
+  }
+  /** Breaks a rule; `id` names the call it was meant for, when that can be trusted. */
+  | { readonly _tag: "Violation"; readonly id: Id | undefined; readonly rule: string }
+  /** A fine message that names no call. */
+  | { readonly _tag: "Uncorrelated" }
+  | { readonly _tag: "NotJson" }
+
+/** @internal */
+export const encodeRequest = (id: number | undefined, method: string, params: unknown): string => {
+  // A member that is undefined is left out: no id makes a notification, and `"params": null` is never sent.
+  return JSON.stringify({ jsonrpc: "2.0", id, method, params })
+}
+
+/** @internal */
+export interface Member {
+  readonly name: string
+  /** The value as it stands in the text, without the space around it. */
+  readonly source: string
+}
+
+const isSpace = (code: number) => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09
+
+/** Index after the string that starts at `start`. */
+const skipString = (text: string, start: number): number => {
+  let i = start + 1
+  while (text.charCodeAt(i) !== 0x22 /* " */) i += text.charCodeAt(i) === 0x5c /* \ */ ? 2 : 1
+  return i + 1
+}
+
+const skipSpace = (text: string, start: number): number => {
+  let i = start
+  while (isSpace(text.charCodeAt(i))) i++
+  return i
+}
+
+/** Index after the value that starts at `start`. */
+const skipValue = (text: string, start: number): number => {
+  let depth = 0
+  let i = start
+  do {
+    const code = text.charCodeAt(i)
+    if (code === 0x22) {
+      i = skipString(text, i)
+    } else if (code === 0x7b /* { */ || code === 0x5b /* [ */) {
+      depth++
+      i++
+    } else if (code === 0x7d /* } */ || code === 0x5d /* ] */) {
+      depth--
+      i++
+    } else if (depth > 0) {
+      i++
+    } else {
+      while (i < text.length && !",}]".includes(text[i]!) && !isSpace(text.charCodeAt(i))) i++
+    }
+  } while (depth > 0)
+  return i
+}
+
+/**
+ * The members of a JSON object in the order of the text, duplicates included,
+ * with names unescaped. `text` must be a valid JSON text of an object.
+ *
+ * @internal
+ */
+export const scanMembers = (text: string): Array<Member> => {
+  const members: Array<Member> = []
+  let i = skipSpace(text, skipSpace(text, 0) + 1)
+  while (text.charCodeAt(i) === 0x22) {
+    const nameEnd = skipString(text, i)
+    const name: string = JSON.parse(text.slice(i, nameEnd))
+    const start = skipSpace(text, skipSpace(text, nameEnd) + 1) // the colon is in between
+    const end = skipValue(text, start)
+    members.push({ name, source: text.slice(start, end) })
+    i = skipSpace(text, end)
+    if (text.charCodeAt(i) === 0x2c /* , */) i = skipSpace(text, i + 1)
+  }
+  return members
+}
+
+/** @internal */
+export const occurrences = (members: ReadonlyArray<Member>, name: string): number => {
+  let n = 0
+  for (const member of members) if (member.name === name) n++
+  return n
+}
+
+const once = (text: string, quoted: string): boolean => {
+  const first = text.indexOf(quoted)
+  return first >= 0 && text.indexOf(quoted, first + quoted.length) < 0
+}
+
+const IntegerId = /"id"\s*:\s*\d+\s*[,}]/
+
+const isObject = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
+
+const MaxId = (1n << 64n) - 1n
+
+const idFromSource = (source: string): Id | undefined => {
+  if (!/^\d+$/.test(source)) return undefined
+  const id = Number(source)
+  if (Number.isSafeInteger(id)) return id
+  const exact = BigInt(source)
+  return exact <= MaxId ? exact : undefined
+}
+
+/** @internal */
+export const decodeResponse = (text: string): Response => {
+  let message: unknown
+  try {
+    message = JSON.parse(text)
+  } catch {
+    return { _tag: "NotJson" }
+  }
+  if (!isObject(message)) return { _tag: "Violation", id: undefined, rule: "a response is one JSON object" }
+  if (
+    Number.isSafeInteger(message.id) && message.jsonrpc === "2.0" && Object.hasOwn(message, "result") &&
+    // A name that is escaped or occurs again, here or deeper, is left to the scan.
+    once(text, "\"id\"") && once(text, "\"jsonrpc\"") && once(text, "\"result\"") &&
+    !text.includes("\"error\"") && !text.includes("\\u") && IntegerId.test(text)
+  ) {
+    return { _tag: "Success", id: message.id as number, result: message.result }
+  }
+  return decodeScanned(text, message)
+}
+
+const decodeScanned = (text: string, message: Record<string, unknown>): Response => {
+  const members = scanMembers(text)
+  const ids = members.filter((member) => member.name === "id")
+  const id = ids.length === 1 ? idFromSource(ids[0]!.source) : undefined
+  const violation = (rule: string): Response => ({ _tag: "Violation", id, rule })
+
+  for (const name of ["jsonrpc", "result", "error"]) {
+    if (occurrences(members, name) > 1) return violation(`"${name}" occurs more than once`)
+  }
+  if (message.jsonrpc !== "2.0") return violation("\"jsonrpc\" is not \"2.0\"")
+  const hasError = Object.hasOwn(message, "error")
+  if (hasError === Object.hasOwn(message, "result")) {
+    return violation(hasError ? "both \"result\" and \"error\"" : "neither \"result\" nor \"error\"")
+  }
+  if (!hasError) return id === undefined ? { _tag: "Uncorrelated" } : { _tag: "Success", id, result: message.result }
+
+  const error = message.error
+  if (!isObject(error)) return violation("\"error\" is not an object")
+  const errorMembers = scanMembers(members.find((member) => member.name === "error")!.source)
+  for (const name of ["code", "message", "data"]) {
+    if (occurrences(errorMembers, name) > 1) return violation(`"error.${name}" occurs more than once`)
+  }
+  const code = errorMembers.find((member) => member.name === "code")
+  if (code === undefined || !/^-?\d+$/.test(code.source) || error.code !== ((error.code as number) | 0)) {
+    return violation("\"error.code\" is not a 32-bit integer")
+  }
+  if (typeof error.message !== "string") return violation("\"error.message\" is not a string")
+  if (id === undefined) return { _tag: "Uncorrelated" }
+  const failure = { _tag: "Failure", id, code: error.code as number, message: error.message } as const
+  return Object.hasOwn(error, "data") ? { ...failure, data: error.data } : failure
+}

@@ -1,0 +1,108 @@
+/**
+ * Spans and metrics of calls, under the names of OpenTelemetry's RPC and
+ * JSON-RPC conventions (semantic conventions 1.45).
+ *
+ * A span is made only when a tracer other than Effect's own in-memory one is
+ * there to see it. Metrics have their attributes bound once per method.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
+import * as Tracer from "effect/Tracer"
+import type { CallError } from "./client.ts"
+
+const callDuration = Metric.histogram("rpc.client.call.duration", {
+  description: "Duration of outgoing calls, in seconds",
+  boundaries: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+})
+
+const callErrors = Metric.counter("sora.rpc.client.errors", {
+  description: "Calls and notifications that failed",
+  incremental: true
+})
+
+const droppedResponses = Metric.counter("sora.rpc.client.responses.dropped", {
+  description: "Frames that ended no call: late, without a known id, or malformed",
+  incremental: true
+})
+
+const waitingCalls = Metric.gauge("sora.rpc.client.waiting", {
+  description: "Calls that wait for their response or to be sent"
+})
+
+/** @internal */
+export interface MethodMetrics {
+  readonly ended: (exit: Exit.Exit<unknown, CallError>, seconds: number) => void
+}
+
+/** @internal */
+export const make = (context: Context.Context<never>) => {
+  const dropped = {
+    late: Metric.withAttributes(droppedResponses, { reason: "late" }),
+    uncorrelated: Metric.withAttributes(droppedResponses, { reason: "uncorrelated" }),
+    malformed: Metric.withAttributes(droppedResponses, { reason: "malformed" })
+  }
+  return {
+    dropped: (reason: keyof typeof dropped) => dropped[reason].updateUnsafe(1, context),
+    forMethod(method: string): MethodMetrics {
+      const attributes = { "rpc.system.name": "jsonrpc", "rpc.method": method }
+      const duration = Metric.withAttributes(callDuration, attributes)
+      return {
+        ended(exit, seconds) {
+          duration.updateUnsafe(seconds, context)
+          const error = errorOf(exit)
+          if (error !== undefined) {
+            Metric.withAttributes(callErrors, { ...attributes, "error.type": errorType(error) }).updateUnsafe(1, context)
+          }
+        }
+      }
+    },
+    waiting: (change: 1 | -1) => waitingCalls.modifyUnsafe(change, context)
+  }
+}
+
+const errorOf = (exit: Exit.Exit<unknown, CallError>): CallError | undefined => {
+  if (Exit.isSuccess(exit)) return undefined
+  const reason = exit.cause.reasons.find((reason) => reason._tag === "Fail")
+  return reason?.error
+}
+
+/** The server's code, or the tag of what went wrong on this side. */
+const errorType = (error: CallError): string =>
+  error._tag !== "RpcError" ? error._tag : error.reason._tag === "ServerError" ? String(error.code) : error.reason._tag
+
+/**
+ * Whether somebody sees spans: Effect's own tracer keeps them in memory and
+ * shows them to nobody.
+ *
+ * @internal
+ */
+export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  fiber.getRef(Tracer.Tracer) !== Tracer.nativeTracer
+
+/** @internal */
+export const traced = <A>(
+  call: Effect.Effect<A, CallError>,
+  method: string,
+  id: number | undefined
+): Effect.Effect<A, CallError> =>
+  Effect.useSpan(
+    method,
+    {
+      kind: "client",
+      attributes: {
+        "rpc.system.name": "jsonrpc",
+        "rpc.method": method,
+        "jsonrpc.protocol.version": "2.0",
+        ...(id === undefined ? {} : { "jsonrpc.request.id": String(id) })
+      }
+    },
+    (span) =>
+      Effect.tapError(call, (error) =>
+        Effect.sync(() => {
+          span.attribute("error.type", errorType(error))
+          if (error._tag === "RpcError") span.attribute("rpc.response.status_code", String(error.code))
+        }))
+  )

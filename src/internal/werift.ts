@@ -1,0 +1,70 @@
+/**
+ * werift as a W3C peer connection, with what it needs to behave like one. Used
+ * by the Node client and by the development server.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { type PeerConfig, RTCPeerConnection, type RTCSessionDescription, type SessionDescription } from "werift"
+
+/**
+ * Only the loopback interface: nothing leaves the machine, and it works without
+ * a network. (`iceInterfaceAddresses` would still advertise other addresses.)
+ *
+ * @internal
+ */
+export const loopback = {
+  iceUseIpv4: false,
+  iceUseIpv6: false,
+  iceAdditionalHostAddresses: ["127.0.0.1"]
+} satisfies Partial<PeerConfig>
+
+const isStun = (server: { readonly urls: string | Array<string> }) =>
+  [server.urls].flat().some((url) => url.startsWith("stun"))
+
+/** @internal */
+export class WeriftPeer extends RTCPeerConnection {
+  /** Settled when the candidates of the latest local description are gathered and stand in it. */
+  gathered: Promise<unknown> = Promise.resolve()
+
+  /**
+   * Resolves when the description is applied, as a browser does: werift itself
+   * resolves when every candidate is gathered, which takes seconds where a
+   * STUN or TURN server does not answer, and meanwhile no answer could be sent.
+   */
+  override setLocalDescription(description: { type: "rollback" }): Promise<void>
+  override setLocalDescription(description?: Partial<RTCSessionDescription>): Promise<SessionDescription>
+  override setLocalDescription(description?: any): Promise<any> {
+    if (!this.config.iceServers.some(isStun)) {
+      // Without a STUN server of ours the ICE agent would ask a public one.
+      for (const transport of this.iceTransports) (transport.connection as { stunServer?: unknown }).stunServer = undefined
+    }
+    const gathered = super.setLocalDescription(description)
+    this.gathered = gathered
+    const applied = new Promise<void>((resolve) => {
+      const { unSubscribe } = this.signalingStateChange.subscribe(() => {
+        unSubscribe()
+        // Not yet: werift changes the state before it starts to gather.
+        setImmediate(resolve)
+      })
+      gathered.finally(unSubscribe).catch(() => {})
+    })
+    return Promise.race([gathered, applied])
+  }
+}
+
+/**
+ * A peer that is closed with the scope.
+ *
+ * @internal
+ */
+export const make = (config: Partial<PeerConfig>): Effect.Effect<WeriftPeer, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() =>
+      new WeriftPeer({
+        // Sora's limit of a DataChannel message; werift's own default is 65,536.
+        maxMessageSize: 262_144,
+        ...config
+      })
+    ),
+    (peer) => Effect.promise(() => peer.close())
+  )

@@ -1,0 +1,42 @@
+/**
+ * Peer connections on Node, through werift.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { PeerConfig } from "werift"
+import * as Werift from "../internal/werift.ts"
+import { PeerConnection } from "../PeerConnection.ts"
+
+/**
+ * A werift configuration that uses the loopback interface alone, for tests.
+ *
+ * @category options
+ */
+export const loopback: Partial<PeerConfig> = Werift.loopback
+
+/**
+ * `PeerConnection` through werift. `config` is laid over what the offer says,
+ * for what only werift knows: interfaces, ports, codecs.
+ *
+ * @category layers
+ */
+export const layerWith = (config: Partial<PeerConfig>): Layer.Layer<PeerConnection> =>
+  Layer.succeed(PeerConnection, {
+    environment: `Node.js ${process.versions.node}, werift`,
+    make: ({ iceServers, iceTransportPolicy }) =>
+      Effect.map(
+        Werift.make({
+          iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls: [...urls], ...credentials })),
+          iceTransportPolicy,
+          ...config
+        }),
+        (peer) => peer
+      )
+  })
+
+/**
+ * `PeerConnection` through werift.
+ *
+ * @category layers
+ */
+export const layer: Layer.Layer<PeerConnection> = layerWith({})
