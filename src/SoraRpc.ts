@@ -138,7 +138,7 @@ export const fromChannel = (
  */
 export const layer: Layer.Layer<SoraRpc, never, SoraConnection> = Layer.effect(
   SoraRpc,
-  Effect.flatMap(SoraConnection, (connection) => makeClient(connection.rpcChannel, connection.rpcMethodsUnsafe, {}))
+  Effect.flatMap(SoraConnection, (connection) => makeClient(connection.rpcChannel, connection.rpcMethods, {}))
 )
 
 /**
@@ -151,7 +151,7 @@ export const layerWith = (options: Options): Layer.Layer<SoraRpc, never, SoraCon
     SoraRpc,
     Effect.flatMap(
       SoraConnection,
-      (connection) => makeClient(connection.rpcChannel, connection.rpcMethodsUnsafe, options)
+      (connection) => makeClient(connection.rpcChannel, connection.rpcMethods, options)
     )
   )
 

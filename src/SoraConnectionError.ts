@@ -1,0 +1,149 @@
+/**
+ * Why a connection to Sora could not be made. Messages name the URL (without
+ * query or credentials), the step and the mend; never metadata or SDP.
+ */
+import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+import { InvalidMessage } from "./Signaling.ts"
+import { DisconnectReason } from "./SoraRpcError.ts"
+
+/**
+ * The options make no `connect` message. Nothing was dialled.
+ *
+ * @category reasons
+ */
+export class InvalidOptions extends Schema.TaggedError<InvalidOptions>()("InvalidOptions", {
+  issue: Schema.String
+}) {
+  override get message() {
+    return `bad options: ${this.issue}`
+  }
+}
+
+/**
+ * No signaling URL could be reached; `failures` has the cause of each.
+ *
+ * @category reasons
+ */
+export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", {
+  failures: Schema.Array(Schema.Struct({ url: Schema.String, detail: Schema.String }))
+}) {
+  override get message() {
+    return `no signaling URL could be reached: ${
+      this.failures.map(({ detail, url }) => `${url} (${detail})`).join(", ")
+    }; is the server running, and is the URL right?`
+  }
+}
+
+/**
+ * The server closed the WebSocket before the connection was up, which is how
+ * Sora refuses: code 4490 and a short reason (`sora-protocol.md` section 2.11).
+ *
+ * @category reasons
+ */
+export class Refused extends Schema.TaggedError<Refused>()("Refused", {
+  code: Schema.Int,
+  reason: Schema.String
+}) {
+  override get message() {
+    const mend = this.code !== 4490
+      ? ""
+      : this.reason === "INVALID-MESSAGE"
+      ? ": it does not accept this connect; see role, audio, video and data channels"
+      : this.reason === "TIMEOUT"
+      ? ": the media connection did not come up in time; see ICE servers and firewalls"
+      : ": see the access token in metadata, and the server's log"
+    return `the server refused the connection: ${this.code} ${this.reason}`.trimEnd() + mend
+  }
+}
+
+/**
+ * The server's offer or WebRTC itself did not work out at `step`.
+ *
+ * @category reasons
+ */
+export class NegotiationFailed extends Schema.TaggedError<NegotiationFailed>()("NegotiationFailed", {
+  step: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message() {
+    return `${this.step} failed${this.cause instanceof Error ? `: ${this.cause.message}` : ""}`
+  }
+}
+
+/**
+ * The connection ended while it was being made, other than by the server's
+ * refusal.
+ *
+ * @category reasons
+ */
+export class ConnectionLost extends Schema.TaggedError<ConnectionLost>()("ConnectionLost", {
+  reason: DisconnectReason
+}) {
+  override get message() {
+    return `the connection was lost while it was being made: ${this.reason.message}`
+  }
+}
+
+/**
+ * The connection was not up in time; `waitingFor` names the step it stood at.
+ *
+ * @category reasons
+ */
+export class ConnectTimeout extends Schema.TaggedError<ConnectTimeout>()("ConnectTimeout", {
+  waitingFor: Schema.String,
+  timeout: Schema.Duration
+}) {
+  override get message() {
+    return `no connection within ${Duration.format(this.timeout)}: still waiting for ${this.waitingFor}`
+  }
+}
+
+/**
+ * The server redirected too many times in a row.
+ *
+ * @category reasons
+ */
+export class TooManyRedirects extends Schema.TaggedError<TooManyRedirects>()("TooManyRedirects", {
+  count: Schema.Int
+}) {
+  override get message() {
+    return `the server redirected ${this.count} times in a row; do its nodes agree on who serves the channel?`
+  }
+}
+
+/**
+ * Why a connection could not be made.
+ *
+ * @category reasons
+ */
+export const SoraConnectionErrorReason = Schema.Union([
+  InvalidOptions,
+  Unreachable,
+  Refused,
+  InvalidMessage,
+  NegotiationFailed,
+  ConnectionLost,
+  ConnectTimeout,
+  TooManyRedirects
+])
+
+/**
+ * Why a connection could not be made.
+ *
+ * @category reasons
+ */
+export type SoraConnectionErrorReason = typeof SoraConnectionErrorReason.Type
+
+/**
+ * A connection to Sora could not be made.
+ *
+ * @category errors
+ */
+export class SoraConnectionError extends Schema.TaggedError<SoraConnectionError>()("SoraConnectionError", {
+  reason: SoraConnectionErrorReason
+}) {
+  override get message(): string {
+    return this.reason.message
+  }
+}

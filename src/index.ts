@@ -1,0 +1,11 @@
+/**
+ * `effect-sora-rpc`: calls to the RPC feature of the WebRTC SFU Sora.
+ */
+export * as PeerConnection from "./PeerConnection.ts"
+export * as RpcChannel from "./RpcChannel.ts"
+export * as Signaling from "./Signaling.ts"
+export * as SoraConnection from "./SoraConnection.ts"
+export * as SoraConnectionError from "./SoraConnectionError.ts"
+export * as SoraMethod from "./SoraMethod.ts"
+export * as SoraRpc from "./SoraRpc.ts"
+export * as SoraRpcError from "./SoraRpcError.ts"

@@ -1,0 +1,522 @@
+/**
+ * One connection to Sora as a state machine.
+ *
+ * Everything that happens (a WebSocket message, a DataChannel that opens, the
+ * peer connection that fails) is an event in one inbox, and one fiber handles
+ * them in order, so that no two handlers see the state half changed. What takes
+ * time (negotiating, statistics) runs in fibers beside it. The frames of the
+ * `rpc` channel do not come through here.
+ *
+ * `end` is the one way to die: it stores the reason, fails the waiting calls,
+ * and wakes `teardown`, which says goodbye and releases everything. Closing the
+ * scope is `end(Released)`, then waiting for `teardown`.
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import { Socket } from "effect/socket"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as Take from "effect/Take"
+import { type DataChannelLike, PeerConnection, type PeerConnectionLike } from "../PeerConnection.ts"
+import type { RpcChannel } from "../RpcChannel.ts"
+import * as Signaling from "../Signaling.ts"
+import type { Options, SignalingEvent, SoraConnection, State } from "../SoraConnection.ts"
+import {
+  ConnectionLost,
+  ConnectTimeout,
+  NegotiationFailed,
+  Refused,
+  SoraConnectionError,
+  type SoraConnectionErrorReason,
+  TooManyRedirects
+} from "../SoraConnectionError.ts"
+import { ChannelClosed, type DisconnectReason, PeerFailed, Released, ServerClosed, SocketLost } from "../SoraRpcError.ts"
+import * as Channel from "./channel.ts"
+import * as ConnectMessage from "./connectMessage.ts"
+import * as SignalingSocket from "./signalingSocket.ts"
+
+/** Redirects in a row before the nodes are taken to disagree. */
+const MaxRedirects = 10
+
+/** How long a peer may be `disconnected` before it is given up; the JS and Rust SDKs wait as long. */
+const DisconnectedGrace = Duration.seconds(10)
+
+const Replay = 64
+const Capacity = 1024
+
+type Event =
+  | { readonly _tag: "SocketMessage"; readonly text: string }
+  | { readonly _tag: "SocketEnded"; readonly reason: ServerClosed | SocketLost }
+  | { readonly _tag: "ChannelMessage"; readonly label: string; readonly text: string }
+  | { readonly _tag: "ChannelOpen"; readonly label: string }
+  | { readonly _tag: "ChannelClosed"; readonly label: string; readonly detail?: string }
+  | { readonly _tag: "PeerState"; readonly state: string }
+  | { readonly _tag: "Candidate"; readonly candidate: Signaling.ClientMessage }
+
+interface OpenChannel {
+  readonly channel: DataChannelLike
+  readonly compress: boolean
+}
+
+const fail = (reason: SoraConnectionErrorReason) => new SoraConnectionError({ reason })
+
+/** @internal */
+export const connect = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<
+  SoraConnection["Service"],
+  SoraConnectionError,
+  PeerConnection | Socket.WebSocketConstructor | Scope.Scope
+> {
+  const platform = yield* PeerConnection
+  const webSocketConstructor = yield* Socket.WebSocketConstructor
+  const connectMessage = yield* ConnectMessage.make(options, platform.environment)
+  const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds")
+  const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
+  const disconnectTimeout = Duration.fromInputUnsafe(options.disconnectTimeout ?? "3 seconds")
+
+  // Everything that the connection holds. Closed by `teardown`, never by the caller's scope alone,
+  // because the goodbye needs it alive.
+  const held = yield* Scope.make()
+  const inbox = yield* Queue.unbounded<Event>()
+  const ready = yield* Deferred.make<void, SoraConnectionError>()
+  const endedBy = yield* Deferred.make<DisconnectReason>()
+  const allClosed = yield* Deferred.make<void>()
+  const negotiations = yield* Queue.unbounded<Effect.Effect<void, SoraConnectionError>>()
+
+  const state = yield* SubscriptionRef.make<State>({ _tag: "Connected", switched: false })
+  const signaling = yield* PubSub.sliding<Take.Take<SignalingEvent>>({ capacity: Capacity, replay: Replay })
+  const notify = yield* PubSub.sliding<Take.Take<Signaling.Notify>>({ capacity: Capacity, replay: Replay })
+  const push = yield* PubSub.sliding<Take.Take<Signaling.Push>>({ capacity: Capacity, replay: Replay })
+
+  let waitingFor = "a signaling URL to open"
+  let socket: SignalingSocket.SignalingSocket | undefined
+  let offer: Signaling.Offer | undefined
+  let rpcMethods: ReadonlyArray<string> = []
+  let peer: PeerConnectionLike | undefined
+  let rpc: Channel.Ended<RpcChannel> | undefined
+  const channels = new Map<string, OpenChannel>()
+  let connected = false
+  let switched = false
+  let ignoreSocket = false
+  let answered = false
+  let redirects = 0
+  const candidates: Array<Signaling.ClientMessage> = []
+
+  let endReason: DisconnectReason | undefined
+
+  // ---------------------------------------------------------------- sending
+
+  const observeMessage = (event: SignalingEvent) => PubSub.publishUnsafe(signaling, [event])
+
+  const sendOnSocket = (message: Signaling.ClientMessage) => {
+    if (socket === undefined) return
+    const wire = Signaling.encodeClientMessage(message)
+    if (socket.send(JSON.stringify(wire))) {
+      observeMessage({ direction: "sent", transport: "websocket", message: wire })
+    }
+  }
+
+  const sendOnChannel = (label: string, message: Signaling.ClientMessage): boolean => {
+    const open = channels.get(label)
+    if (open === undefined || open.channel.readyState !== "open") return false
+    const wire = Signaling.encodeClientMessage(message)
+    try {
+      open.channel.send(Channel.encodeMessage(JSON.stringify(wire), open.compress))
+    } catch {
+      return false
+    }
+    observeMessage({ direction: "sent", transport: "datachannel", label, message: wire })
+    return true
+  }
+
+  /** On the DataChannel once signaling has moved there, else on the WebSocket. */
+  const send = (message: Signaling.ClientMessage) => {
+    if (!(switched && sendOnChannel("signaling", message))) sendOnSocket(message)
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  /** Before the connection is made its end is the failure of `connect`, so `error` says it more exactly. */
+  const end = (why: DisconnectReason, error?: SoraConnectionErrorReason) => {
+    if (endReason !== undefined) return
+    endReason = why
+    rpc?.end(why)
+    Deferred.doneUnsafe(endedBy, Exit.succeed(why))
+    Deferred.doneUnsafe(ready, Exit.fail(fail(error ?? errorOf(why))))
+    checkClosed()
+  }
+
+  const errorOf = (why: DisconnectReason): SoraConnectionErrorReason =>
+    why._tag === "ServerClosed"
+      ? new Refused({ code: why.code, reason: why.reason })
+      : new ConnectionLost({ reason: why })
+
+  const checkClosed = () => {
+    if (endReason !== undefined && socket === undefined && channels.size === 0) {
+      Deferred.doneUnsafe(allClosed, Exit.void)
+    }
+  }
+
+  /** Section 2.16, state by state. Returns whether there is anything to wait for. */
+  const sayGoodbye = (why: DisconnectReason): boolean => {
+    const disconnect = (reason: string) => ({ type: "disconnect", reason } as const)
+    switch (why._tag) {
+      case "Released":
+      case "ChannelClosed":
+      case "Redirected":
+        // Before the offer there is nothing to disconnect: the WebSocket is closed, and that is all.
+        if (offer === undefined) return false
+        send(disconnect("NO-ERROR"))
+        return true
+      case "SocketLost":
+      case "ServerClosed":
+        if (switched) sendOnChannel("signaling", disconnect(why._tag === "SocketLost" ? "WEBSOCKET-ONERROR" : "WEBSOCKET-ONCLOSE"))
+        return switched
+      case "PeerFailed":
+        return false
+    }
+  }
+
+  const teardown = Effect.gen(function*() {
+    const why = yield* Deferred.await(endedBy)
+    yield* SubscriptionRef.set(state, { _tag: "Disconnected", reason: why })
+    if (sayGoodbye(why)) yield* Effect.timeoutOption(Deferred.await(allClosed), disconnectTimeout)
+    if (socket !== undefined) yield* socket.close("disconnected")
+    yield* Scope.close(held, Exit.void)
+    PubSub.publishUnsafe(signaling, Exit.void)
+    PubSub.publishUnsafe(notify, Exit.void)
+    PubSub.publishUnsafe(push, Exit.void)
+  })
+
+  // In a fiber of its own, which nobody interrupts: an interrupted caller still says goodbye.
+  yield* Effect.acquireRelease(Effect.forkDetach(teardown), (tornDown) => {
+    end(new Released())
+    return Fiber.await(tornDown)
+  })
+
+  // ---------------------------------------------------------------- getting there
+
+  const checkReady = () => {
+    if (connected || offer === undefined || peer === undefined || endReason !== undefined) return
+    const labels = (offer.dataChannels ?? []).map(({ label }) => label)
+    const open = (label: string) => channels.get(label)?.channel.readyState === "open"
+    const up = labels.includes("rpc")
+      ? open("rpc")
+      : labels.includes("signaling")
+      ? open("signaling")
+      : peer.connectionState === "connected"
+    if (!up) return
+    connected = true
+    Deferred.doneUnsafe(ready, Exit.void)
+  }
+
+  /** The WebSocket may go once every channel that replaces it is there. */
+  const checkSwitched = Effect.suspend(() => {
+    const complete = switched && ignoreSocket && socket !== undefined && endReason === undefined &&
+      (offer?.dataChannels ?? []).every(({ label }) => channels.get(label)?.channel.readyState === "open")
+    if (!complete) return Effect.void
+    const last = socket
+    socket = undefined
+    return last === undefined ? Effect.void : last.close("switched to DataChannels")
+  })
+
+  const dial = Effect.fnUntraced(function*(urls: ReadonlyArray<string>, redirect: boolean) {
+    waitingFor = "a signaling URL to open"
+    const opened = yield* SignalingSocket.open(urls, {
+      openTimeout,
+      onMessage: (text) => Queue.offerUnsafe(inbox, { _tag: "SocketMessage", text }),
+      onEnd: (reason) => Queue.offerUnsafe(inbox, { _tag: "SocketEnded", reason })
+    }).pipe(
+      Scope.provide(held),
+      Effect.provideService(Socket.WebSocketConstructor, webSocketConstructor),
+      Effect.mapError(fail)
+    )
+    socket = opened
+    waitingFor = "the server's offer"
+    sendOnSocket(redirect ? { ...connectMessage, redirect: true } : connectMessage)
+  })
+
+  const attachChannel = (channel: DataChannelLike) => {
+    const { label } = channel
+    const compress = offer?.dataChannels?.find((offered) => offered.label === label)?.compress ?? false
+    const previous = channels.get(label)
+    channels.set(label, { channel, compress })
+    if ("binaryType" in channel) (channel as { binaryType: string }).binaryType = "arraybuffer"
+
+    const current = () => channels.get(label)?.channel === channel
+    const onOpen = () => {
+      if (label === "rpc" && current()) rpc = Channel.fromDataChannel(channel, { compress, maxMessageBytes: maxMessageBytes() })
+      Queue.offerUnsafe(inbox, { _tag: "ChannelOpen", label })
+    }
+    const onMessage = (event: { readonly data: unknown }) => {
+      if (label === "rpc" || label.startsWith("#")) return
+      try {
+        Queue.offerUnsafe(inbox, { _tag: "ChannelMessage", label, text: Channel.decodeMessage(event.data, compress) })
+      } catch {
+        Queue.offerUnsafe(inbox, { _tag: "ChannelMessage", label, text: "" })
+      }
+    }
+    const onClose = () => {
+      if (current()) Queue.offerUnsafe(inbox, { _tag: "ChannelClosed", label })
+    }
+    const onError = () => {
+      if (current()) Queue.offerUnsafe(inbox, { _tag: "ChannelClosed", label, detail: "it reported an error" })
+    }
+    // A label that comes again replaces the first one (section 3.2).
+    previous?.channel.close()
+    if (channel.readyState === "open") onOpen()
+    else channel.addEventListener("open", onOpen)
+    channel.addEventListener("message", onMessage)
+    channel.addEventListener("close", onClose)
+    channel.addEventListener("error", onError)
+    Effect.runSync(Scope.addFinalizer(
+      held,
+      Effect.sync(() => {
+        channel.removeEventListener("open", onOpen)
+        channel.removeEventListener("message", onMessage)
+        channel.removeEventListener("close", onClose)
+        channel.removeEventListener("error", onError)
+      })
+    ))
+  }
+
+  /** What the server's SDP allows, in bytes (RFC 8841: 65,536 when it does not say, 0 is no limit). */
+  const maxMessageBytes = () => {
+    const announced = /^a=max-message-size:(\d+)/m.exec(offer?.sdp ?? "")?.[1]
+    const bytes = announced === undefined ? 65_536 : Number(announced)
+    return bytes === 0 ? Channel.MaxMessageBytes : bytes
+  }
+
+  const attachPeer = (made: PeerConnectionLike) => {
+    const onDataChannel = (event: { readonly channel: DataChannelLike }) => attachChannel(event.channel)
+    const onCandidate = (event: { readonly candidate?: any }) => {
+      // The end of candidates, `null` or an empty string, is not told to Sora (section 2.5).
+      if (!event.candidate?.candidate) return
+      const json = typeof event.candidate.toJSON === "function" ? event.candidate.toJSON() : event.candidate
+      const { candidate, sdpMid, sdpMLineIndex, usernameFragment } = json
+      const members = Object.entries({ sdpMid, sdpMLineIndex, usernameFragment }).filter(([, value]) => value != null)
+      Queue.offerUnsafe(inbox, {
+        _tag: "Candidate",
+        candidate: { type: "candidate", candidate, ...Object.fromEntries(members) }
+      })
+    }
+    const onState = () => Queue.offerUnsafe(inbox, { _tag: "PeerState", state: made.connectionState })
+    made.addEventListener("datachannel", onDataChannel)
+    made.addEventListener("icecandidate", onCandidate)
+    made.addEventListener("connectionstatechange", onState)
+    return Scope.addFinalizer(
+      held,
+      Effect.sync(() => {
+        made.removeEventListener("datachannel", onDataChannel)
+        made.removeEventListener("icecandidate", onCandidate)
+        made.removeEventListener("connectionstatechange", onState)
+      })
+    )
+  }
+
+  const step = <A>(name: string, run: () => Promise<A>) =>
+    Effect.tryPromise({ try: run, catch: (cause) => fail(new NegotiationFailed({ step: name, cause })) })
+
+  const answer = Effect.fnUntraced(function*(made: PeerConnectionLike, sdp: string) {
+    yield* step("setRemoteDescription", () => made.setRemoteDescription({ type: "offer", sdp }))
+    const created = yield* step("createAnswer", () => made.createAnswer())
+    const answer = { type: "answer", sdp: created.sdp ?? "" } as const
+    yield* step("setLocalDescription", () => made.setLocalDescription(answer))
+    return answer.sdp
+  })
+
+  const onOffer = Effect.fnUntraced(function*(received: Signaling.Offer) {
+    if (!/^m=application /m.test(received.sdp)) {
+      // werift accepts any text as SDP and then waits for ever.
+      const issue = "its sdp has no m=application section, so there can be no DataChannel"
+      return yield* fail(new Signaling.InvalidMessage({ messageType: "offer", issue }))
+    }
+    const made = yield* platform.make({
+      iceServers: (received.config?.iceServers ?? []).map(({ urls, ...credentials }) => ({
+        urls: typeof urls === "string" ? [urls] : urls,
+        ...credentials
+      })),
+      iceTransportPolicy: received.config?.iceTransportPolicy ?? "all"
+    }).pipe(Scope.provide(held))
+    peer = made
+    yield* attachPeer(made)
+    const sdp = yield* answer(made, received.sdp)
+    sendOnSocket({ type: "answer", sdp })
+    answered = true
+    waitingFor = "the WebRTC connection"
+    for (const candidate of candidates.splice(0)) send(candidate)
+  })
+
+  const statistics = Effect.suspend(() =>
+    peer === undefined ? Effect.succeed([]) : Effect.tryPromise(() => peer!.getStats()).pipe(
+      Effect.map((stats) => {
+        const reports: Array<any> = []
+        stats.forEach((report) => reports.push(report))
+        // What JSON has no form for (a Map, a bigint) is not worth failing a pong for.
+        return JSON.parse(JSON.stringify(reports, (_, value) => typeof value === "bigint" ? Number(value) : value))
+      }),
+      Effect.orElseSucceed(() => [])
+    )
+  )
+
+  const beside = <A, E>(effect: Effect.Effect<A, E>) =>
+    Effect.forkIn(
+      Effect.catchCause(effect, (cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("signaling failed", cause)),
+      held
+    )
+
+  // ---------------------------------------------------------------- what happens
+
+  const onMessage = Effect.fnUntraced(function*(text: string, label: string | undefined) {
+    const parsed = Signaling.parseMessage(text)
+    if (Result.isFailure(parsed)) return yield* onInvalid(parsed.failure)
+    observeMessage(
+      label === undefined
+        ? { direction: "received", transport: "websocket", message: parsed.success }
+        : { direction: "received", transport: "datachannel", label, message: parsed.success }
+    )
+    const decoded = Signaling.decodeServerMessage(parsed.success)
+    if (Result.isFailure(decoded)) return yield* onInvalid(decoded.failure)
+    const message = decoded.success
+    /** Answers go back the way the message came. */
+    const reply = (answer: Signaling.ClientMessage) =>
+      label === undefined ? sendOnSocket(answer) : void sendOnChannel(label, answer)
+
+    switch (message.type) {
+      case "redirect": {
+        if (offer !== undefined || label !== undefined) return
+        if (++redirects > MaxRedirects) {
+          return end(new Released(), new TooManyRedirects({ count: redirects }))
+        }
+        const last = socket
+        socket = undefined
+        if (last !== undefined) yield* last.close("redirected")
+        return yield* Queue.offer(negotiations, dial([message.location], true))
+      }
+      case "offer": {
+        if (offer !== undefined) return
+        offer = message
+        rpcMethods = message.rpcMethods ?? []
+        waitingFor = "the SDP exchange"
+        return yield* Queue.offer(negotiations, onOffer(message))
+      }
+      case "re-offer":
+      case "update": {
+        const made = peer
+        if (made === undefined) return
+        if (message.type === "re-offer" && message.rpcMethods !== undefined) rpcMethods = message.rpcMethods
+        return yield* Queue.offer(
+          negotiations,
+          Effect.map(answer(made, message.sdp), (sdp) =>
+            reply({ type: message.type === "update" ? "update" : "re-answer", sdp }))
+        )
+      }
+      case "ping": {
+        if (message.stats !== true) return reply({ type: "pong" })
+        return yield* beside(Effect.map(statistics, (stats) => reply({ type: "pong", stats })))
+      }
+      case "req-stats":
+        return yield* beside(Effect.map(statistics, (reports) => reply({ type: "stats", reports })))
+      case "notify":
+        return void PubSub.publishUnsafe(notify, [message])
+      case "push":
+        return void PubSub.publishUnsafe(push, [message])
+      case "switched": {
+        switched = true
+        ignoreSocket = message.ignoreDisconnectWebsocket ?? offer?.ignoreDisconnectWebsocket ?? false
+        yield* SubscriptionRef.set(state, { _tag: "Connected", switched: true })
+        return yield* checkSwitched
+      }
+      case "close":
+        return end(new ServerClosed({ code: message.code, reason: message.reason ?? "" }))
+      case "unknown":
+        return yield* Effect.logDebug(`ignored a signaling message of unknown type "${message.messageType}"`)
+    }
+  })
+
+  const onInvalid = (invalid: Signaling.InvalidMessage) =>
+    connected ? Effect.logWarning(`ignored a message: ${invalid.message}`) : Effect.sync(() => end(new Released(), invalid))
+
+  const onEvent = Effect.fnUntraced(function*(event: Event) {
+    switch (event._tag) {
+      case "SocketMessage":
+        return endReason === undefined ? yield* onMessage(event.text, undefined) : undefined
+      case "ChannelMessage":
+        return endReason === undefined ? yield* onMessage(event.text, event.label) : undefined
+      case "SocketEnded": {
+        socket = undefined
+        if (!(switched && ignoreSocket)) end(event.reason)
+        return checkClosed()
+      }
+      case "ChannelOpen": {
+        checkReady()
+        return yield* checkSwitched
+      }
+      case "ChannelClosed": {
+        channels.delete(event.label)
+        end(new ChannelClosed(event.detail === undefined ? { label: event.label } : event))
+        return checkClosed()
+      }
+      case "PeerState": {
+        if (event.state === "connected") return checkReady()
+        if (event.state === "failed" || event.state === "closed") return end(new PeerFailed({ state: event.state }))
+        if (event.state === "disconnected") {
+          yield* beside(Effect.delay(
+            Effect.sync(() => {
+              if (peer?.connectionState === "disconnected") end(new PeerFailed({ state: "disconnected" }))
+            }),
+            DisconnectedGrace
+          ))
+        }
+        return
+      }
+      case "Candidate": {
+        // Sora knows the connection only after the answer.
+        if (answered) send(event.candidate)
+        else candidates.push(event.candidate)
+      }
+    }
+  })
+
+  yield* Queue.take(inbox).pipe(Effect.flatMap(onEvent), Effect.forever, Effect.forkIn(held))
+  yield* Queue.take(negotiations).pipe(
+    Effect.flatMap(Effect.catch(({ reason }) => Effect.sync(() => end(lostBy(reason), reason)))),
+    Effect.forever,
+    Effect.forkIn(held)
+  )
+  yield* Queue.offer(negotiations, dial(options.signalingUrls, false))
+
+  yield* Deferred.await(ready).pipe(
+    Effect.timeoutOrElse({
+      duration: connectTimeout,
+      orElse: () => Effect.suspend(() => fail(new ConnectTimeout({ waitingFor, timeout: connectTimeout })))
+    })
+  )
+
+  return {
+    offer: offer!,
+    rpcMethods: () => rpcMethods,
+    state: SubscriptionRef.get(state),
+    changes: Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected"),
+    notify: Stream.fromPubSubTake(notify),
+    push: Stream.fromPubSubTake(push),
+    signaling: Stream.fromPubSubTake(signaling),
+    rpcChannel: Option.map(Option.fromUndefinedOr(rpc), ({ channel }) => channel),
+    peerConnection: peer!
+  }
+})
+
+/** A renegotiation that fails on a running connection ends it: the server waits for the answer. */
+const lostBy = (reason: SoraConnectionErrorReason): DisconnectReason =>
+  reason._tag === "NegotiationFailed" ? new PeerFailed({ state: `unable to renegotiate (${reason.step})` }) : new Released()

@@ -1,0 +1,84 @@
+/**
+ * Everything wired for Node: signaling over the WebSocket of Node, WebRTC
+ * through werift.
+ */
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Socket } from "effect/socket"
+import type { PeerConfig } from "werift"
+import type { PeerConnection } from "../PeerConnection.ts"
+import * as SoraConnection from "../SoraConnection.ts"
+import type { SoraConnectionError } from "../SoraConnectionError.ts"
+import * as SoraRpc from "../SoraRpc.ts"
+import * as NodePeerConnection from "./NodePeerConnection.ts"
+
+/**
+ * What to connect to, and how to call.
+ *
+ * @category models
+ */
+export interface Options extends SoraConnection.Options {
+  /** Options of the RPC service: default timeout, limits. */
+  readonly rpc?: SoraRpc.Options | undefined
+}
+
+const isLoopback = (url: string): boolean => {
+  const host = URL.parse(url)?.hostname ?? ""
+  return host === "localhost" || host === "[::1]" || host.startsWith("127.")
+}
+
+/**
+ * A werift configuration for the options: a server on this machine is reached
+ * over the loopback interface, which werift leaves out by itself.
+ */
+const peerConfig = (options: SoraConnection.Options): Partial<PeerConfig> =>
+  options.signalingUrls.every(isLoopback) ? { iceAdditionalHostAddresses: ["127.0.0.1"] } : {}
+
+/**
+ * What a connection needs on Node: werift and a WebSocket constructor.
+ *
+ * @category layers
+ */
+export const layerPlatform = (
+  config: Partial<PeerConfig> = {}
+): Layer.Layer<PeerConnection | Socket.WebSocketConstructor> =>
+  Layer.merge(NodePeerConnection.layerWith(config), NodeSocket.layerWebSocketConstructor)
+
+/**
+ * Connects to Sora and provides `SoraRpc` and `SoraConnection` over that
+ * connection, which lives as long as the layer.
+ *
+ * ```ts
+ * program.pipe(Effect.provide(NodeSora.layer({
+ *   signalingUrls: ["wss://sora.example.com/signaling"],
+ *   channelId: "lobby",
+ *   role: "recvonly",
+ *   metadata: Redacted.make({ access_token })
+ * })))
+ * ```
+ *
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> => {
+  const { rpc, ...connection } = options
+  return SoraRpc.layerWith(rpc ?? {}).pipe(
+    Layer.provideMerge(SoraConnection.layer(connection)),
+    Layer.provide(layerPlatform(peerConfig(connection)))
+  )
+}
+
+/**
+ * {@link layer} with its options from `Config`.
+ *
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<
+  SoraRpc.SoraRpc | SoraConnection.SoraConnection,
+  SoraConnectionError | Config.ConfigError
+> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
