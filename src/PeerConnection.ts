@@ -22,7 +22,7 @@ export interface DataChannelLike {
   /** Bytes at or below which `bufferedamountlow` fires. */
   bufferedAmountLowThreshold: number
   // Method syntax, so that an implementation that takes a narrower type (werift: `Buffer`) fits too.
-  send(data: string | Uint8Array<ArrayBuffer>): void
+  send(data: string | Uint8Array): void
   close(): void
   addEventListener(
     type: "open" | "message" | "close" | "error" | "bufferedamountlow",

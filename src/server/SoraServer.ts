@@ -1,0 +1,270 @@
+/**
+ * The development server: Sora's signaling and RPC for one machine, with no
+ * licence and no network, for developing and for tests. It speaks the protocol
+ * of `sora-protocol.md` (Appendix C is its checklist) to this library and to
+ * the official SDKs.
+ *
+ * It is not Sora. It forwards no audio or video, knows no clusters, recording or
+ * HTTP API, and where the behaviour of a real Sora is not known it guesses:
+ * docstrings say where.
+ */
+import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as NetAddress from "effect/net/NetAddress"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { Socket } from "effect/socket"
+import type { PeerConfig } from "werift"
+import * as Dispatcher from "../internal/dispatcher.ts"
+import * as Werift from "../internal/werift.ts"
+import type * as Signaling from "../Signaling.ts"
+import * as SoraMethod from "../SoraMethod.ts"
+import * as Channels from "./internal/channels.ts"
+import * as ServerConnection from "./internal/connection.ts"
+import * as Methods from "./internal/methods.ts"
+import { type Authenticate, grantAll } from "./SoraAuth.ts"
+
+/**
+ * How the server behaves.
+ *
+ * @category models
+ */
+export interface Options<R = never> {
+  /** Address to listen on. Default `127.0.0.1`. */
+  readonly host?: string | undefined
+  /** Port to listen on; 0 takes a free one. Default 0. */
+  readonly port?: number | undefined
+  /** Who may connect, and what they are granted. Default: everyone, everything. */
+  readonly authenticate?: Authenticate<R> | undefined
+  /** Your own methods. One with the name of a known method takes its place. */
+  readonly handlers?: ReadonlyArray<SoraMethod.Handled<R>> | undefined
+  /** `data_channel_rpc` of sora.conf: whether there is an `rpc` channel. Default true. */
+  readonly rpc?: boolean | undefined
+  /** Whether the built-in channels are compressed, as Sora's are. Default true. */
+  readonly compress?: boolean | undefined
+  /** Whether the WebSocket may go after the switch. Default: what the client asks for. */
+  readonly ignoreDisconnectWebsocket?: boolean | undefined
+  /** How many times a client is redirected (back to this server) before the offer. Default 0. */
+  readonly redirects?: number | undefined
+  /** STUN and TURN servers of the offer. Default none. */
+  readonly iceServers?: ReadonlyArray<typeof Signaling.IceServer.Type> | undefined
+  /** `iceTransportPolicy` of the offer. Default `all`. */
+  readonly iceTransportPolicy?: "all" | "relay" | undefined
+  /** Time between pings on the WebSocket. Default 5 seconds, as Sora's. */
+  readonly pingInterval?: Duration.Input | undefined
+  /** A client that sent no pong for this long is cut off. Default 60 seconds, as Sora's. */
+  readonly pongTimeout?: Duration.Input | undefined
+  /** Time for `connect` to come, and then for the WebRTC connection. Default 30 seconds, as Sora's. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** `data_channel_signaling_close_message` of sora.conf. Default false. */
+  readonly closeMessage?: boolean | undefined
+  /** Whether `switched` is sent before or after the channels are open: Sora promises neither. Default after. */
+  readonly switchOrder?: "before-open" | "after-open" | undefined
+  /** Serve `RequestSimulcastRid` as well as `2025.2.0/RequestSimulcastRid`. Default false. */
+  readonly acceptUnprefixedMethods?: boolean | undefined
+  /** What `PutSignalingNotifyMetadataItem` answers: the whole metadata or the item (section 4.9). Default the former. */
+  readonly itemResult?: "metadata" | "item" | undefined
+  /** A werift configuration. Default: the loopback interface alone when `host` is a loopback address. */
+  readonly peer?: Partial<PeerConfig> | undefined
+}
+
+/**
+ * A connection as the server sees it.
+ *
+ * @category models
+ */
+export interface Connection {
+  readonly connectionId: string
+  readonly clientId: string
+  readonly bundleId: string
+  readonly sessionId: string
+  readonly channelId: string
+  readonly role: Signaling.Role
+  /** Whether signaling has moved to the DataChannels. */
+  readonly switched: boolean
+  /** What the channel sees as its metadata: what RPC put there, else what the client sent in `connect`. */
+  readonly metadata: Schema.Json | undefined
+  /** The simulcast layer asked for, of senders without one of their own. */
+  readonly rid: SoraMethod.Rid
+  readonly spotlightFocusRid: SoraMethod.Rid
+  readonly spotlightUnfocusRid: SoraMethod.Rid
+}
+
+/**
+ * The server could not start, or could not do what was asked of it.
+ *
+ * @category errors
+ */
+export class SoraServerError extends Schema.TaggedError<SoraServerError>()("SoraServerError", {
+  message: Schema.String,
+  cause: Schema.optionalKey(Schema.Defect())
+}) {}
+
+/**
+ * A running development server.
+ *
+ * @category services
+ */
+export class SoraServer extends Context.Service<SoraServer, {
+  /** The signaling URL, `ws://127.0.0.1:PORT/signaling`. Any path is served. */
+  readonly url: string
+  /** The connections that are in a channel. */
+  readonly connections: Effect.Effect<ReadonlyArray<Connection>>
+  /** Sends a push to a channel, or to one connection of it, as Sora's push APIs do (section 4.11). */
+  readonly push: (
+    channelId: string,
+    data: Schema.Json,
+    options?: { readonly connectionId?: string | undefined }
+  ) => Effect.Effect<void>
+  /**
+   * Ends a connection, or all of a channel, as Sora's HTTP API does: 1000
+   * `DISCONNECTED-API`. Gives the number of connections, when they are gone.
+   */
+  readonly disconnect: (
+    target: { readonly connectionId: string } | { readonly channelId: string }
+  ) => Effect.Effect<number>
+  /** Renegotiates: sends a `re-offer` and waits for the `re-answer` (section 2.9). */
+  readonly reOffer: (connectionId: string) => Effect.Effect<void, SoraServerError>
+  /** Asks a client for its statistics, on whichever transport signaling is (sections 2.6 and 3.5). */
+  readonly requestStats: (connectionId: string) => Effect.Effect<Schema.Json, SoraServerError>
+}>()("effect-sora-rpc/server/SoraServer") {}
+
+const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.")
+
+const portOf = (address: NetAddress.SocketAddress): number => NetAddress.isInetAddress(address) ? address.port : 0
+
+/**
+ * Starts a server; it stops with the scope, and ends its connections first.
+ *
+ * @category constructors
+ */
+export const make = Effect.fnUntraced(function*<R = never>(
+  options: Options<R> = {}
+): Effect.fn.Return<SoraServer["Service"], SoraServerError, R | Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const context = yield* Effect.context<R>()
+  // The compiler cannot see that `Exclude<R, R>` is never while R is a parameter.
+  const provide = <A, E>(effect: Effect.Effect<A, E, R>) =>
+    Effect.provideContext(effect, context) as Effect.Effect<A, E>
+  const authenticate = options.authenticate ?? grantAll
+  const host = options.host ?? "127.0.0.1"
+  const now = () => clock.currentTimeMillisUnsafe()
+  const channels = Channels.make(now)
+  const handlers = [
+    ...Methods.make(channels, now, { itemResult: options.itemResult ?? "metadata" }),
+    ...(options.handlers ?? []).map(({ handler, method }) =>
+      SoraMethod.handle(method, (params, caller) => provide(handler(params, caller)))
+    )
+  ]
+  const allMethods = Array.from(new Set(handlers.map(({ method }) => SoraMethod.wireName(method))))
+  const alias = (method: string) =>
+    options.acceptUnprefixedMethods === true
+      ? allMethods.find((name) => name.endsWith(`/${method}`)) ?? method
+      : method
+
+  const server = yield* NodeSocketServer.makeWebSocket({ host, port: options.port ?? 0, maxPayload: 1024 * 1024 }).pipe(
+    Effect.mapError((cause) =>
+      new SoraServerError({
+        message: `the development server cannot listen on ${host}:${options.port ?? 0}; is the port in use?`,
+        cause
+      })
+    )
+  )
+  const url = `ws://${host.includes(":") ? `[${host}]` : host}:${portOf(server.address)}/signaling`
+  const handles = new Map<string, ServerConnection.Handle>()
+  const shared: ServerConnection.Shared = {
+    url: () => url,
+    channels,
+    handles,
+    dispatcher: Dispatcher.make(handlers, alias),
+    authenticate: (connect) => provide(authenticate(connect)),
+    allMethods,
+    rpc: options.rpc ?? true,
+    compress: options.compress ?? true,
+    ignoreDisconnectWebsocket: options.ignoreDisconnectWebsocket,
+    redirects: options.redirects ?? 0,
+    iceServers: options.iceServers ?? [],
+    iceTransportPolicy: options.iceTransportPolicy,
+    pingInterval: Duration.fromInputUnsafe(options.pingInterval ?? "5 seconds"),
+    pongTimeout: Duration.fromInputUnsafe(options.pongTimeout ?? "60 seconds"),
+    connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds"),
+    closeMessage: options.closeMessage ?? false,
+    switchOrder: options.switchOrder ?? "after-open",
+    peer: options.peer ?? (isLoopback(host) ? Werift.loopback : {})
+  }
+  yield* Effect.forkScoped(
+    // `run` adds the request and its WebSocket to the context of each connection, which its type does not tell.
+    server.run((socket) =>
+      Effect.contextWith((context: Context.Context<never>) =>
+        ServerConnection.serve(
+          shared,
+          socket,
+          Context.getUnsafe(context, Socket.WebSocket),
+          Context.getUnsafe(context, NodeSocketServer.IncomingMessage).url ?? "/"
+        )
+      ).pipe(Effect.scoped)
+    ),
+    { startImmediately: true }
+  )
+
+  const handleOf = (connectionId: string) => {
+    const handle = handles.get(connectionId)
+    return handle === undefined
+      ? Effect.fail(new SoraServerError({ message: `there is no connection ${connectionId}` }))
+      : Effect.succeed(handle)
+  }
+  const toServerError = (cause: Error) => new SoraServerError({ message: cause.message, cause })
+
+  return SoraServer.of({
+    url,
+    connections: Effect.sync(() =>
+      channels.all().map((member) => ({
+        connectionId: member.connectionId,
+        clientId: member.clientId,
+        bundleId: member.bundleId,
+        sessionId: member.sessionId,
+        channelId: member.channelId,
+        role: member.role,
+        switched: handles.get(member.connectionId)?.switched() ?? false,
+        metadata: member.authzMetadata ?? member.authnMetadata,
+        rid: member.rids.all,
+        spotlightFocusRid: member.spotlightRids.focus,
+        spotlightUnfocusRid: member.spotlightRids.unfocus
+      }))
+    ),
+    push: (channelId, data, options) =>
+      Effect.sync(() => {
+        if (options?.connectionId === undefined) channels.push(channelId, data)
+        else channels.find(channelId, options.connectionId)?.deliver("push", { type: "push", data })
+      }),
+    disconnect: (target) =>
+      Effect.suspend(() => {
+        const targets = Array.from(handles.values()).filter(({ member }) =>
+          "connectionId" in target
+            ? member.connectionId === target.connectionId
+            : member.channelId === target.channelId
+        )
+        for (const { end } of targets) end({ code: 1000, reason: "DISCONNECTED-API", announce: true })
+        return Effect.as(
+          Effect.forEach(targets, ({ ended }) => ended, { concurrency: "unbounded", discard: true }),
+          targets.length
+        )
+      }),
+    reOffer: (connectionId) =>
+      Effect.flatMap(handleOf(connectionId), ({ reOffer }) => Effect.mapError(reOffer, toServerError)),
+    requestStats: (connectionId) =>
+      Effect.flatMap(handleOf(connectionId), ({ requestStats }) => Effect.mapError(requestStats, toServerError))
+  })
+})
+
+/**
+ * A server that runs as long as the layer.
+ *
+ * @category layers
+ */
+export const layer = <R = never>(options?: Options<R>): Layer.Layer<SoraServer, SoraServerError, R> =>
+  Layer.effect(SoraServer, make(options))

@@ -1,0 +1,589 @@
+/**
+ * One connection on the server, from its WebSocket to its end: a state machine
+ * over one inbox, like the client's (`sora-protocol.md` section 2, Appendix C).
+ *
+ * `end` is the one way to die; it wakes `teardown`, which closes things in the
+ * order that official clients take for a normal end: the WebSocket's Close
+ * first, then the DataChannels, then, once the client has left or had its time,
+ * the peer.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import { Socket } from "effect/socket"
+import type { PeerConfig } from "werift"
+import * as Channel from "../../internal/channel.ts"
+import type * as Dispatcher from "../../internal/dispatcher.ts"
+import * as Werift from "../../internal/werift.ts"
+import type { DataChannelLike } from "../../PeerConnection.ts"
+import * as Signaling from "../../Signaling.ts"
+import type { Caller, Rid } from "../../SoraMethod.ts"
+import type { Authenticate, Grant } from "../SoraAuth.ts"
+import type { Channels, Member } from "./channels.ts"
+import { makeId } from "./ids.ts"
+
+/** Time for a closing step that depends on the client: the WebSocket handshake, the last bytes, its leaving. */
+const CloseGrace = Duration.seconds(1)
+
+/** The code of every signaling failure (section 2.11). */
+const SignalingFailure = 4490
+
+/** How a connection ends: code and reason of the WebSocket's Close. */
+export interface End {
+  readonly code: number
+  readonly reason: string
+  /** Whether a `close` message may go before it: only for ends that the server decides on. */
+  readonly announce?: boolean
+}
+
+const invalidMessage: End = { code: SignalingFailure, reason: "INVALID-MESSAGE" }
+const internalError: End = { code: SignalingFailure, reason: "INTERNAL-ERROR" }
+const timedOut: End = { code: SignalingFailure, reason: "TIMEOUT" }
+const typeDisconnect: End = { code: 1000, reason: "TYPE-DISCONNECT" }
+
+/** What all connections of a server share. */
+export interface Shared {
+  readonly url: () => string
+  readonly channels: Channels
+  readonly dispatcher: Dispatcher.Dispatcher<never>
+  readonly authenticate: Authenticate
+  readonly allMethods: ReadonlyArray<string>
+  readonly rpc: boolean
+  readonly compress: boolean
+  readonly ignoreDisconnectWebsocket: boolean | undefined
+  readonly redirects: number
+  readonly iceServers: ReadonlyArray<typeof Signaling.IceServer.Type>
+  readonly iceTransportPolicy: "all" | "relay" | undefined
+  readonly pingInterval: Duration.Duration
+  readonly pongTimeout: Duration.Duration
+  readonly connectTimeout: Duration.Duration
+  readonly closeMessage: boolean
+  readonly switchOrder: "before-open" | "after-open"
+  readonly peer: Partial<PeerConfig>
+  /** The connections by id, for the server's own API. */
+  readonly handles: Map<string, Handle>
+}
+
+/** What the server's API does with a connection. */
+export interface Handle {
+  readonly member: Member
+  readonly switched: () => boolean
+  readonly end: (end: End) => void
+  readonly ended: Effect.Effect<void>
+  readonly reOffer: Effect.Effect<void, Error>
+  readonly requestStats: Effect.Effect<Schema.Json, Error>
+}
+
+type Event =
+  | { readonly _tag: "SocketMessage"; readonly text: string }
+  | { readonly _tag: "SocketEnded" }
+  | { readonly _tag: "ChannelMessage"; readonly label: string; readonly data: unknown }
+  | { readonly _tag: "ChannelOpen" }
+  | { readonly _tag: "ChannelClosed"; readonly label: string }
+  | { readonly _tag: "PeerState"; readonly state: string }
+
+interface ServerChannel {
+  readonly channel: DataChannelLike
+  readonly compress: boolean
+  readonly options: typeof Signaling.DataChannelOptions.Type | undefined
+}
+
+const UserLabel = /^#[a-zA-Z0-9][a-zA-Z0-9-]{1,30}$/
+
+/** Why Sora would not take this `connect`, where that is known (sections 1 and 2.3). */
+const isAcceptable = (connect: Signaling.Connect): boolean => {
+  const labels = (connect.dataChannels ?? []).map(({ label }) => label)
+  const bytes = (text: string | undefined) => text === undefined ? 1 : Buffer.byteLength(text)
+  const ids = [connect.channelId, connect.clientId, connect.bundleId].map(bytes)
+  return ids.every((length) => length >= 1 && length <= 255) &&
+    (connect.audio !== false || connect.video !== false || labels.length > 0) &&
+    labels.every((label) => UserLabel.test(label)) &&
+    (connect.spotlight === true || connect.spotlightFocusRid === undefined && connect.spotlightUnfocusRid === undefined)
+}
+
+/**
+ * Serves one WebSocket until the connection is over and everything of it is
+ * released. `path` is what the client asked for, with the count of redirects.
+ */
+export const serve = Effect.fnUntraced(function*(
+  shared: Shared,
+  socket: Socket.Socket,
+  webSocket: Socket.WebSocketLike,
+  path: string
+): Effect.fn.Return<void, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const held = yield* Scope.make()
+  const inbox = yield* Queue.unbounded<Event>()
+  const endedBy = yield* Deferred.make<End>()
+  const tornDown = yield* Deferred.make<void>()
+  const socketClosed = yield* Deferred.make<void>()
+  const peerGone = yield* Deferred.make<void>()
+
+  let ended = false
+  let switched = false
+  let ignoreSocket = false
+  let socketOpen = true
+  let lastPong = clock.currentTimeMillisUnsafe()
+  let peer: Werift.WeriftPeer | undefined
+  let member: Member | undefined
+  let connect: Signaling.Connect | undefined
+  let rpcMethods: ReadonlyArray<string> = []
+  const channels = new Map<string, ServerChannel>()
+  const reAnswers: Array<Deferred.Deferred<void, Error>> = []
+  const statsRequests: Array<Deferred.Deferred<Schema.Json, Error>> = []
+
+  const end = (by: End) => {
+    if (ended) return
+    ended = true
+    Deferred.doneUnsafe(endedBy, Exit.succeed(by))
+  }
+
+  const beside = <A, E>(effect: Effect.Effect<A, E>) =>
+    Effect.forkIn(
+      Effect.catchCause(effect, (cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("the development server failed", cause)),
+      held
+    )
+
+  // ---------------------------------------------------------------- sending
+
+  const sendOnSocket = (message: Signaling.ServerMessage): boolean => {
+    if (!socketOpen) return false
+    try {
+      webSocket.send(JSON.stringify(Signaling.encodeServerMessage(message)))
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  const sendData = (open: ServerChannel | undefined, data: string | Uint8Array<ArrayBuffer>): boolean => {
+    // werift takes data after close and drops it, and an empty message breaks a channel for good.
+    if (open === undefined || open.channel.readyState !== "open" || data.length === 0) return false
+    try {
+      open.channel.send(data)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  const sendOnChannel = (label: string, text: string): boolean => {
+    const open = channels.get(label)
+    return open !== undefined && sendData(open, Channel.encodeMessage(text, open.compress))
+  }
+
+  /** On its label once signaling has moved to the DataChannels, else on the WebSocket. */
+  const deliver = (label: "signaling" | "notify" | "push", message: Signaling.ServerMessage): boolean =>
+    switched && sendOnChannel(label, JSON.stringify(Signaling.encodeServerMessage(message))) || sendOnSocket(message)
+
+  // ---------------------------------------------------------------- the end
+
+  const allDrained = Effect.gen(function*() {
+    // SCTP has no event for "all sent": the last bytes before a close have to be looked for.
+    while (Array.from(channels.values()).some(({ channel }) => channel.readyState === "open" && channel.bufferedAmount > 0)) {
+      yield* Effect.sleep("10 millis")
+    }
+  })
+
+  const teardown = Effect.gen(function*() {
+    const { announce, code, reason } = yield* Deferred.await(endedBy)
+    if (member !== undefined) {
+      shared.channels.leave(member)
+      shared.handles.delete(member.connectionId)
+    }
+    if (announce === true && shared.closeMessage && switched) {
+      sendOnChannel("signaling", JSON.stringify(Signaling.encodeServerMessage({ type: "close", code, reason })))
+    }
+    if (socketOpen) webSocket.close(code, reason)
+    yield* Effect.timeoutOption(allDrained, CloseGrace)
+    for (const { channel } of channels.values()) channel.close()
+    const gone = peer === undefined
+      ? Deferred.await(socketClosed)
+      : Effect.all([Deferred.await(socketClosed), Deferred.await(peerGone)], { concurrency: "unbounded", discard: true })
+    yield* Effect.timeoutOption(gone, CloseGrace)
+    // `ws` would wait 30 seconds for the other half of the handshake.
+    if (socketOpen && "terminate" in webSocket) (webSocket as { terminate: () => void }).terminate()
+    const gaveUp = Exit.fail(new Error("the connection ended"))
+    for (const waiting of reAnswers) Deferred.doneUnsafe(waiting, gaveUp)
+    for (const waiting of statsRequests) Deferred.doneUnsafe(waiting, gaveUp)
+    yield* Scope.close(held, Exit.void)
+    yield* Deferred.succeed(tornDown, undefined)
+  })
+
+  // In a fiber of its own, which nobody interrupts: a server that stops ends its connections in order.
+  yield* Effect.acquireRelease(Effect.forkDetach(teardown), (fiber) => {
+    end({ code: 1001, reason: "SERVER-STOPPED", announce: true })
+    return Fiber.await(fiber)
+  })
+
+  // ---------------------------------------------------------------- getting there
+
+  const makeMember = (message: Signaling.Connect, grant: Grant): Member => {
+    const connectionId = makeId()
+    const all = message.simulcastRequestRid ?? grant.simulcastRequestRid ?? "r2"
+    const spotlight = { focus: message.spotlightFocusRid ?? "r1", unfocus: message.spotlightUnfocusRid ?? "r0" }
+    return {
+      connectionId,
+      clientId: grant.clientId ?? message.clientId ?? connectionId,
+      bundleId: grant.bundleId ?? message.bundleId ?? connectionId,
+      channelId: message.channelId,
+      sessionId: shared.channels.sessionId(message.channelId),
+      role: message.role,
+      audio: message.audio !== false,
+      video: message.video !== false,
+      simulcast: grant.simulcast ?? message.simulcast ?? false,
+      spotlight: grant.spotlight ?? message.spotlight ?? false,
+      joinedAt: clock.currentTimeMillisUnsafe(),
+      authnMetadata: message.signalingNotifyMetadata,
+      authzMetadata: grant.signalingNotifyMetadata,
+      rids: { all, bySender: new Map<string, Rid>() },
+      spotlightRids: { ...spotlight },
+      initialSpotlightRids: spotlight,
+      rpcRids: grant.simulcastRpcRids ?? ["none", "r0", "r1", "r2"],
+      deliver: (label, message) => void deliver(label, message)
+    }
+  }
+
+  const attachChannel = (label: string, open: ServerChannel) => {
+    channels.set(label, open)
+    const { channel } = open
+    const onOpen = () => Queue.offerUnsafe(inbox, { _tag: "ChannelOpen" })
+    const onMessage = (event: { readonly data: unknown }) =>
+      Queue.offerUnsafe(inbox, { _tag: "ChannelMessage", label, data: event.data })
+    const onClose = () => Queue.offerUnsafe(inbox, { _tag: "ChannelClosed", label })
+    channel.addEventListener("open", onOpen)
+    channel.addEventListener("message", onMessage)
+    channel.addEventListener("close", onClose)
+    return Scope.addFinalizer(
+      held,
+      Effect.sync(() => {
+        channel.removeEventListener("open", onOpen)
+        channel.removeEventListener("message", onMessage)
+        channel.removeEventListener("close", onClose)
+      })
+    )
+  }
+
+  const makePeer = Effect.fnUntraced(function*(message: Signaling.Connect, dataChannelSignaling: boolean) {
+    const made = yield* Werift.make({ iceServers: [], ...shared.peer }).pipe(Scope.provide(held))
+    peer = made
+    const { unSubscribe } = made.connectionStateChange.subscribe((state) => {
+      Queue.offerUnsafe(inbox, { _tag: "PeerState", state })
+    })
+    yield* Scope.addFinalizer(held, Effect.sync(unSubscribe))
+    const managed = dataChannelSignaling
+      ? ["signaling", "notify", "push", "stats", ...(shared.rpc ? ["rpc"] : [])]
+      : []
+    for (const label of managed) {
+      yield* attachChannel(label, { channel: made.createDataChannel(label), compress: shared.compress, options: undefined })
+    }
+    for (const options of dataChannelSignaling ? message.dataChannels ?? [] : []) {
+      const { compress, label, maxPacketLifeTime, maxRetransmits, ordered, protocol } = options
+      const channel = made.createDataChannel(label, {
+        ordered: ordered ?? true,
+        ...(maxPacketLifeTime === undefined ? {} : { maxPacketLifeTime }),
+        ...(maxRetransmits === undefined ? {} : { maxRetransmits }),
+        ...(protocol === undefined ? {} : { protocol })
+      })
+      yield* attachChannel(label, { channel, compress: compress ?? false, options })
+    }
+    // Every offer has an application section, also for a client that wants no channel.
+    if (channels.size === 0) made.createDataChannel("unused")
+    return made
+  })
+
+  /** The SDP of a new offer with the candidates in it: Sora sends no `candidate` (section 2.2). */
+  const makeOffer = (made: Werift.WeriftPeer) =>
+    Effect.tryPromise(async () => {
+      await made.setLocalDescription(await made.createOffer())
+      await made.gathered
+      return made.localDescription!.sdp
+    })
+
+  const onConnect = Effect.fnUntraced(function*(message: Signaling.Connect) {
+    if (!isAcceptable(message)) return end(invalidMessage)
+    const redirected = Number(new URL(path, "ws://localhost").searchParams.get("redirected") ?? 0)
+    if (redirected < shared.redirects) {
+      // The client closes this socket and comes back with one more on the count.
+      sendOnSocket({ type: "redirect", location: `${shared.url()}?redirected=${redirected + 1}` })
+      return
+    }
+    const granted = yield* Effect.result(shared.authenticate(message))
+    if (Result.isFailure(granted)) return end({ code: SignalingFailure, reason: granted.failure.reason })
+    const grant = granted.success
+    connect = message
+    const dataChannelSignaling = grant.dataChannelSignaling ?? message.dataChannelSignaling ?? false
+    ignoreSocket = dataChannelSignaling &&
+      (shared.ignoreDisconnectWebsocket ?? grant.ignoreDisconnectWebsocket ?? message.ignoreDisconnectWebsocket ?? false)
+    rpcMethods = shared.rpc && dataChannelSignaling ? grant.rpcMethods ?? shared.allMethods : []
+    const made = yield* makePeer(message, dataChannelSignaling)
+    const self = makeMember(message, grant)
+    member = self
+    shared.handles.set(self.connectionId, {
+      member: self,
+      switched: () => switched,
+      end,
+      ended: Deferred.await(tornDown),
+      reOffer,
+      requestStats
+    })
+    const sdp = yield* makeOffer(made)
+    const { iceServers, iceTransportPolicy } = shared
+    sendOnSocket({
+      type: "offer",
+      sdp,
+      version: "2025.2.0",
+      channelId: self.channelId,
+      sessionId: self.sessionId,
+      clientId: self.clientId,
+      bundleId: self.bundleId,
+      connectionId: self.connectionId,
+      ...(grant.metadata === undefined ? {} : { metadata: grant.metadata }),
+      config: { iceServers, iceTransportPolicy: iceTransportPolicy ?? "all" },
+      simulcast: self.simulcast,
+      simulcastMulticodec: false,
+      spotlight: self.spotlight,
+      encodings: [],
+      mid: {},
+      audio: self.audio,
+      video: self.video,
+      dataChannelSignaling,
+      ignoreDisconnectWebsocket: ignoreSocket,
+      dataChannels: Array.from(channels, ([label, { compress, options }]) => ({
+        label,
+        direction: options?.direction ?? (label === "notify" || label === "push" ? "recvonly" : "sendrecv"),
+        compress,
+        ...(options?.header === undefined ? {} : { header: options.header })
+      })),
+      ...(rpcMethods.length === 0 ? {} : { rpcMethods }),
+      ...(grant.simulcastRpcRids === undefined ? {} : { simulcastRpcRids: grant.simulcastRpcRids })
+    })
+    yield* beside(Effect.delay(
+      Effect.sync(() => {
+        if (made.connectionState !== "connected") end(timedOut)
+      }),
+      shared.connectTimeout
+    ))
+    if (grant.connectionLifetime !== undefined) {
+      yield* beside(Effect.delay(
+        Effect.sync(() => end({ code: 1000, reason: "LIFETIME-EXPIRED", announce: true })),
+        grant.connectionLifetime
+      ))
+    }
+  })
+
+  const ping = Effect.gen(function*() {
+    while (socketOpen) {
+      yield* Effect.sleep(shared.pingInterval)
+      if (clock.currentTimeMillisUnsafe() - lastPong > Duration.toMillis(shared.pongTimeout)) {
+        return end({ code: SignalingFailure, reason: "PONG-TIMEOUT-ERROR" })
+      }
+      sendOnSocket({ type: "ping", stats: false })
+    }
+  })
+
+  const checkSwitch = () => {
+    if (switched || connect === undefined || channels.size === 0 || peer?.connectionState !== "connected") return
+    const open = Array.from(channels.values()).every(({ channel }) => channel.readyState === "open")
+    if (!channels.has("signaling") || shared.switchOrder === "after-open" && !open) return
+    sendOnSocket({ type: "switched", ignoreDisconnectWebsocket: ignoreSocket })
+    switched = true
+  }
+
+  // ---------------------------------------------------------------- the server's API
+
+  const reOffer: Handle["reOffer"] = Effect.gen(function*() {
+    const made = peer
+    if (made === undefined) return yield* Effect.fail(new Error("no offer was made yet"))
+    const answered = yield* Deferred.make<void, Error>()
+    const sdp = yield* Effect.mapError(makeOffer(made), ({ cause }) => new Error("no new offer", { cause }))
+    reAnswers.push(answered)
+    deliver("signaling", { type: "re-offer", sdp })
+    return yield* Deferred.await(answered)
+  })
+
+  const requestStats: Handle["requestStats"] = Effect.gen(function*() {
+    const answered = yield* Deferred.make<Schema.Json, Error>()
+    statsRequests.push(answered)
+    if (switched) sendOnChannel("stats", JSON.stringify(Signaling.encodeServerMessage({ type: "req-stats" })))
+    else sendOnSocket({ type: "ping", stats: true })
+    return yield* Deferred.await(answered)
+  })
+
+  // ---------------------------------------------------------------- what happens
+
+  const applyAnswer = (sdp: string) =>
+    Effect.tryPromise(() => peer!.setRemoteDescription({ type: "answer", sdp })).pipe(
+      Effect.catch(() => Effect.sync(() => end(invalidMessage)))
+    )
+
+  /** Messages that may come on the WebSocket and on the `signaling` channel alike. */
+  const onSignaling = Effect.fnUntraced(function*(message: Signaling.ClientMessage | Signaling.UnknownMessage) {
+    switch (message.type) {
+      case "candidate": {
+        const { candidate, sdpMLineIndex, sdpMid } = message
+        // Some SDKs name no section (section 2.5); there is one transport, so the first will do.
+        const mline = { sdpMLineIndex: sdpMLineIndex ?? 0, ...(sdpMid == null ? {} : { sdpMid }) }
+        // A candidate that makes no sense (a `.local` name) is ignored; others may work.
+        return yield* Effect.ignore(Effect.tryPromise(async () => peer?.addIceCandidate({ candidate, ...mline })))
+      }
+      case "re-answer":
+      case "update": {
+        if (peer === undefined) return
+        yield* applyAnswer(message.sdp)
+        const waiting = reAnswers.shift()
+        if (waiting !== undefined) yield* Deferred.succeed(waiting, undefined)
+        return
+      }
+      case "disconnect":
+        return end(typeDisconnect)
+      default:
+        return end(invalidMessage)
+    }
+  })
+
+  const onSocketMessage = Effect.fnUntraced(function*(text: string) {
+    const decoded = Result.flatMap(Signaling.parseMessage(text), Signaling.decodeClientMessage)
+    if (Result.isFailure(decoded)) return end(invalidMessage)
+    const message = decoded.success
+    // First of all, and only first: `connect`.
+    if ((message.type === "connect") !== (connect === undefined)) return end(invalidMessage)
+    switch (message.type) {
+      case "connect":
+        return yield* onConnect(message)
+      case "answer":
+        return yield* applyAnswer(message.sdp)
+      case "pong": {
+        lastPong = clock.currentTimeMillisUnsafe()
+        if (message.stats !== undefined) onStats(message.stats)
+        return
+      }
+      default:
+        return yield* onSignaling(message)
+    }
+  })
+
+  const onStats = (reports: Schema.Json) => {
+    const waiting = statsRequests.shift()
+    if (waiting !== undefined) Deferred.doneUnsafe(waiting, Exit.succeed(reports))
+  }
+
+  const onRpc = Effect.fnUntraced(function*(frame: string, caller: Caller) {
+    const answer = yield* shared.dispatcher.dispatch(frame, caller, (method) => rpcMethods.includes(method))
+    if (answer !== undefined) sendOnChannel("rpc", answer)
+  })
+
+  /** To the other connections of the channel that opened the label, in the directions they asked for. */
+  const relay = (label: string, data: unknown) => {
+    const own = channels.get(label)?.options
+    if (member === undefined || own === undefined || own.direction === "recvonly") return
+    const bytes = typeof data === "string" ? Buffer.from(data) : Buffer.from(data as Uint8Array)
+    for (const other of shared.channels.members(member.channelId)) {
+      if (other === member || other.bundleId === member.bundleId) continue
+      relays.get(other)?.(label, bytes, member.connectionId)
+    }
+  }
+
+  const receiveRelayed = (label: string, bytes: Buffer<ArrayBuffer>, sender: string) => {
+    const open = channels.get(label)
+    if (open?.options === undefined || open.options.direction === "sendonly") return
+    // Whether a header goes inside the compression is not known (section 9 row 25); here it goes before it.
+    sendData(open, open.options.header === undefined ? bytes : Buffer.concat([Buffer.from(sender), bytes]))
+  }
+
+  const onChannelMessage = Effect.fnUntraced(function*(label: string, data: unknown) {
+    if (member === undefined) return
+    if (label.startsWith("#")) return relay(label, data)
+    let text: string
+    try {
+      text = Channel.decodeMessage(data, channels.get(label)?.compress ?? false)
+    } catch {
+      if (label !== "rpc") return end(internalError)
+      text = ""
+    }
+    if (label === "rpc") return yield* beside(onRpc(text, member))
+    const decoded = Result.flatMap(Signaling.parseMessage(text), Signaling.decodeClientMessage)
+    if (Result.isFailure(decoded)) return end(internalError)
+    const { type } = decoded.success
+    if (label === "stats" && decoded.success.type === "stats") return onStats(decoded.success.reports)
+    // Anything else on a label that the server manages ends the connection (section 2.11).
+    if (label !== "signaling" || !["candidate", "re-answer", "disconnect"].includes(type)) return end(internalError)
+    yield* onSignaling(decoded.success)
+  })
+
+  const onEvent = Effect.fnUntraced(function*(event: Event) {
+    if (ended && event._tag !== "SocketEnded" && event._tag !== "PeerState") return
+    switch (event._tag) {
+      case "SocketMessage":
+        return yield* onSocketMessage(event.text)
+      case "SocketEnded": {
+        socketOpen = false
+        yield* Deferred.succeed(socketClosed, undefined)
+        if (!switched) return end({ code: 1000, reason: "" })
+        // The client says `disconnect` on the DataChannel (section 2.16); one that cannot is gone.
+        if (!ignoreSocket) yield* beside(Effect.delay(Effect.sync(() => end(typeDisconnect)), CloseGrace))
+        return
+      }
+      case "ChannelMessage":
+        return yield* onChannelMessage(event.label, event.data)
+      case "ChannelOpen":
+        return checkSwitch()
+      case "ChannelClosed":
+        return end(internalError)
+      case "PeerState": {
+        if (event.state === "connected" && member !== undefined && !ended) {
+          relays.set(member, receiveRelayed)
+          shared.channels.join(member)
+          return checkSwitch()
+        }
+        if (event.state !== "failed" && event.state !== "closed") return
+        yield* Deferred.succeed(peerGone, undefined)
+        return end({ code: 1000, reason: "PEER-GONE" })
+      }
+    }
+  })
+
+  // ---------------------------------------------------------------- running
+
+  yield* Socket.readerString(socket).pipe(
+    Effect.flatMap((pull) =>
+      Effect.forever(Effect.map(pull, (texts) => {
+        for (const text of texts) Queue.offerUnsafe(inbox, { _tag: "SocketMessage", text })
+      }))
+    ),
+    Effect.scoped,
+    Effect.catch(() => Effect.sync(() => Queue.offerUnsafe(inbox, { _tag: "SocketEnded" }))),
+    beside
+  )
+  yield* beside(Effect.delay(
+    Effect.sync(() => {
+      if (connect === undefined) end(timedOut)
+    }),
+    shared.connectTimeout
+  ))
+  yield* beside(ping)
+  yield* beside(
+    Queue.take(inbox).pipe(
+      Effect.flatMap((event) =>
+        Effect.catchCause(onEvent(event), (cause) =>
+          Cause.hasInterruptsOnly(cause)
+            ? Effect.failCause(cause as Cause.Cause<never>)
+            : Effect.andThen(Effect.logError("the development server failed", cause), Effect.sync(() => end(internalError))))
+      ),
+      Effect.forever
+    )
+  )
+  yield* Deferred.await(tornDown)
+})
+
+/** How a message reaches the `#` channels of a member. */
+const relays = new WeakMap<Member, (label: string, bytes: Buffer<ArrayBuffer>, sender: string) => void>()

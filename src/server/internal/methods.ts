@@ -1,0 +1,153 @@
+/**
+ * The five methods of Sora 2025.2 on the development server, with their side
+ * effects (`sora-protocol.md` sections 4.6 to 4.10). The bodies of errors other
+ * than unknown keys are guesses.
+ */
+import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import { invalidParams } from "../../internal/dispatcher.ts"
+import * as SoraMethod from "../../SoraMethod.ts"
+import type { ServerError } from "../../SoraRpcError.ts"
+import { type Channels, type Member, timestamp } from "./channels.ts"
+
+const invalid = (issue: string) => invalidParams({ ISSUE: issue })
+
+/** A caller may name itself and its channel, and nobody else. An empty id counts as absent. */
+const checkOwn = (
+  member: Member,
+  implied: { readonly channelId?: string; readonly own?: readonly [name: string, value: string | undefined] }
+): Effect.Effect<void, ServerError> => {
+  if (implied.channelId && implied.channelId !== member.channelId) return Effect.fail(invalid("channel_id is not yours"))
+  const [name, value] = implied.own ?? []
+  return value && value !== member.connectionId ? Effect.fail(invalid(`${name} is not yours`)) : Effect.void
+}
+
+const Order: ReadonlyArray<SoraMethod.Rid> = ["none", "r0", "r1", "r2"]
+
+const isObject = (json: Schema.Json | undefined): json is Schema.JsonObject =>
+  typeof json === "object" && json !== null && !Array.isArray(json)
+
+export const make = (channels: Channels, now: () => number, options: {
+  readonly itemResult: "metadata" | "item"
+}): ReadonlyArray<SoraMethod.Handled> => {
+  /** RPC is served as soon as `rpc` is open, which may be before the connection has joined. */
+  const withMember = <A>(
+    caller: SoraMethod.Caller,
+    use: (member: Member) => Effect.Effect<A, ServerError>
+  ): Effect.Effect<A, ServerError> =>
+    Effect.suspend(() => {
+      const member = channels.find(caller.channelId, caller.connectionId)
+      return member === undefined ? Effect.fail(invalid("the connection has left its channel")) : use(member)
+    })
+
+  /** Tells the receiver about the layers that changed, one event per sender (section 6.3). */
+  const switchLayers = (receiver: Member, before: (sender: string) => SoraMethod.Rid) => {
+    for (const sender of channels.members(receiver.channelId)) {
+      const sends = sender !== receiver && sender.role !== "recvonly" && sender.video && sender.simulcast &&
+        sender.bundleId !== receiver.bundleId
+      if (!sends) continue
+      const previous = before(sender.connectionId)
+      const current = receiver.rids.bySender.get(sender.connectionId) ?? receiver.rids.all
+      if (current === previous) continue
+      receiver.deliver("notify", {
+        _tag: "simulcast.switched",
+        type: "notify",
+        timestamp: timestamp(now()),
+        senderConnectionId: sender.connectionId,
+        priority: Order.indexOf(current) > Order.indexOf(previous) ? "higher" : "lower",
+        trigger: "receiver",
+        rpcRids: receiver.rpcRids,
+        autoRids: ["r0", "r1", "r2"],
+        requestRid: current,
+        currentRid: current,
+        previousRid: previous
+      })
+    }
+  }
+
+  const put = (member: Member, metadata: Schema.Json, push: boolean | undefined, data: Schema.JsonObject) => {
+    member.authzMetadata = metadata
+    if (push !== true) return
+    channels.push(member.channelId, {
+      ...data,
+      connection_id: member.connectionId,
+      type: "signaling_notify_metadata_ext"
+    })
+  }
+
+  return [
+    SoraMethod.handle(SoraMethod.RequestSimulcastRid, (params, caller) =>
+      withMember(caller, (member) =>
+        Effect.gen(function*() {
+          yield* checkOwn(member, {
+            ...params,
+            own: ["receiver_connection_id", params.receiverConnectionId]
+          })
+          if (!member.simulcast) return yield* invalid("simulcast is not active on this connection")
+          if (!member.rpcRids.includes(params.rid)) return yield* invalid("rid is not among simulcast_rpc_rids")
+          const sender = params.senderConnectionId || undefined
+          if (sender !== undefined && channels.find(member.channelId, sender) === undefined) {
+            return yield* invalid("sender_connection_id is not in the channel")
+          }
+          const { all, bySender } = member.rids
+          const previous = new Map(bySender)
+          if (sender === undefined) {
+            member.rids.all = params.rid
+            bySender.clear()
+          } else {
+            bySender.set(sender, params.rid)
+          }
+          switchLayers(member, (id) => previous.get(id) ?? all)
+          return {
+            channelId: member.channelId,
+            receiverConnectionId: member.connectionId,
+            rid: params.rid,
+            ...(sender === undefined ? {} : { senderConnectionId: sender })
+          }
+        }))),
+
+    SoraMethod.handle(SoraMethod.RequestSpotlightRid, (params, caller) =>
+      withMember(caller, (member) =>
+        Effect.gen(function*() {
+          yield* checkOwn(member, { ...params, own: ["recv_connection_id", params.recvConnectionId] })
+          if (!member.spotlight) return yield* invalid("spotlight is not active on this connection")
+          member.spotlightRids.focus = params.spotlightFocusRid
+          member.spotlightRids.unfocus = params.spotlightUnfocusRid
+          return {
+            channelId: member.channelId,
+            recvConnectionId: member.connectionId,
+            spotlightFocusRid: params.spotlightFocusRid,
+            spotlightUnfocusRid: params.spotlightUnfocusRid
+          }
+        }))),
+
+    SoraMethod.handle(SoraMethod.ResetSpotlightRid, (params, caller) =>
+      withMember(caller, (member) =>
+        Effect.gen(function*() {
+          yield* checkOwn(member, { ...params, own: ["recv_connection_id", params.recvConnectionId] })
+          if (!member.spotlight) return yield* invalid("spotlight is not active on this connection")
+          Object.assign(member.spotlightRids, member.initialSpotlightRids)
+          return { channelId: member.channelId, recvConnectionId: member.connectionId }
+        }))),
+
+    SoraMethod.handle(SoraMethod.PutSignalingNotifyMetadata, (params, caller) =>
+      withMember(caller, (member) =>
+        Effect.gen(function*() {
+          yield* checkOwn(member, { ...params, own: ["connection_id", params.connectionId] })
+          put(member, params.metadata, params.push, { action: "PutMetadata", metadata: params.metadata })
+          return params.metadata
+        }))),
+
+    SoraMethod.handle(SoraMethod.PutSignalingNotifyMetadataItem, (params, caller) =>
+      withMember(caller, (member) =>
+        Effect.gen(function*() {
+          yield* checkOwn(member, { ...params, own: ["connection_id", params.connectionId] })
+          const stored = member.authzMetadata ?? {}
+          if (!isObject(stored)) return yield* invalid("the stored metadata is not an object")
+          const { key, value } = params
+          const metadata = { ...stored, [key]: value }
+          put(member, metadata, params.push, { action: "PutMetadataItem", key, value })
+          return options.itemResult === "item" ? { key, value } : metadata
+        })))
+  ]
+}
