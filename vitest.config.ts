@@ -1,6 +1,16 @@
 import { defineConfig } from "vitest/config"
 
+const source = (file: string) => new URL(`./src/${file}`, import.meta.url).pathname
+
 export default defineConfig({
+  // Tests import the package by its public names, as users do.
+  resolve: {
+    alias: [
+      { find: /^effect-sora-rpc$/, replacement: source("index.ts") },
+      { find: /^effect-sora-rpc\/node$/, replacement: source("node/index.ts") },
+      { find: /^effect-sora-rpc\/server$/, replacement: source("server/index.ts") }
+    ]
+  },
   test: {
     include: ["test/**/*.test.ts"],
     sequence: { concurrent: true },

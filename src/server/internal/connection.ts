@@ -542,6 +542,11 @@ export const serve = Effect.fnUntraced(function*(
       case "PeerState": {
         if (event.state === "connected" && member !== undefined && !ended) {
           relays.set(member, receiveRelayed)
+          // A client that leaves aborts the association; werift's connection state does not tell for half a minute.
+          const association = peer?.sctpTransport?.sctp.stateChanged.closed.subscribe(() => {
+            Queue.offerUnsafe(inbox, { _tag: "PeerState", state: "closed" })
+          })
+          if (association !== undefined) yield* Scope.addFinalizer(held, Effect.sync(association.unSubscribe))
           shared.channels.join(member)
           return checkSwitch()
         }

@@ -1,0 +1,101 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { SoraMethod } from "effect-sora-rpc"
+
+describe("resolve", () => {
+  const { RequestSimulcastRid, resolve } = SoraMethod
+  it("takes the exact version", () =>
+    assert.strictEqual(
+      resolve(RequestSimulcastRid, ["2027.2.0/RequestSimulcastRid", "2025.2.0/RequestSimulcastRid"]),
+      "2025.2.0/RequestSimulcastRid"
+    ))
+  it("else the newest one, by number", () =>
+    assert.strictEqual(
+      resolve(RequestSimulcastRid, ["2026.9.0/RequestSimulcastRid", "2026.10.0/RequestSimulcastRid", "x/Other"]),
+      "2026.10.0/RequestSimulcastRid"
+    ))
+  it("else the bare name", () =>
+    assert.strictEqual(resolve(RequestSimulcastRid, ["RequestSimulcastRid"]), "RequestSimulcastRid"))
+  it("else nothing", () => {
+    assert.isUndefined(resolve(RequestSimulcastRid, []))
+    assert.isUndefined(resolve(RequestSimulcastRid, ["2025.2.0/NotRequestSimulcastRid"]))
+  })
+  it("names a method without a version by its name", () =>
+    assert.strictEqual(SoraMethod.wireName(SoraMethod.make("example.method")), "example.method"))
+})
+
+describe("the known methods", () => {
+  const cases: ReadonlyArray<readonly [SoraMethod.Any, params: object, wire: object]> = [
+    [SoraMethod.RequestSimulcastRid, {
+      rid: "r1",
+      senderConnectionId: "S",
+      receiverConnectionId: "R",
+      channelId: "C"
+    }, { rid: "r1", sender_connection_id: "S", receiver_connection_id: "R", channel_id: "C" }],
+    [SoraMethod.RequestSpotlightRid, {
+      spotlightFocusRid: "r1",
+      spotlightUnfocusRid: "none",
+      sendConnectionId: "S"
+    }, { spotlight_focus_rid: "r1", spotlight_unfocus_rid: "none", send_connection_id: "S" }],
+    [SoraMethod.ResetSpotlightRid, { sendConnectionId: "S", recvConnectionId: "R" }, {
+      send_connection_id: "S",
+      recv_connection_id: "R"
+    }],
+    [SoraMethod.PutSignalingNotifyMetadata, { metadata: { a: [1, null] }, push: true }, {
+      metadata: { a: [1, null] },
+      push: true
+    }],
+    [SoraMethod.PutSignalingNotifyMetadataItem, { key: "k", value: null, connectionId: "R", channelId: "C" }, {
+      key: "k",
+      value: null,
+      connection_id: "R",
+      channel_id: "C"
+    }]
+  ]
+  for (const [method, params, wire] of cases) {
+    it.effect(`${method.name} has Sora's names on the wire`, () =>
+      Effect.gen(function*() {
+        assert.deepStrictEqual(yield* Schema.encodeEffect(method.params)(params), wire)
+        assert.deepStrictEqual(yield* Schema.decodeUnknownEffect(method.params)(wire), params)
+      }))
+  }
+  it("are all listed", () => assert.deepStrictEqual(SoraMethod.known, cases.map(([method]) => method)))
+
+  for (const method of SoraMethod.known) {
+    it.effect.prop(`${method.name}: decode . encode = identity`, { params: method.params, result: method.result }, (
+      { params, result }
+    ) =>
+      Effect.gen(function*() {
+        const roundTrip = Effect.fnUntraced(function*(schema: SoraMethod.PureSchema, value: unknown) {
+          const codec = Schema.toCodecJson(schema)
+          const wire = JSON.stringify(yield* Schema.encodeEffect(codec)(value))
+          assert.deepStrictEqual(yield* Schema.decodeUnknownEffect(codec)(JSON.parse(wire)), plain(value))
+        })
+        yield* roundTrip(method.params, params)
+        yield* roundTrip(method.result, result)
+      }))
+  }
+})
+
+/** `-0` is `0` once it has been JSON. */
+const plain = (value: unknown) => JSON.parse(JSON.stringify(value))
+
+describe("withMetadata", () => {
+  const Profile = Schema.Struct({ name: Schema.String, age: Schema.Int, since: Schema.Date })
+  it.effect("decodes and encodes the user's own metadata", () =>
+    Effect.gen(function*() {
+      const method = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Profile)
+      const metadata = { name: "Mika", age: 7, since: new Date(0) }
+      const wire = yield* Schema.encodeEffect(Schema.toCodecJson(method.params))({ metadata })
+      assert.deepStrictEqual(wire, { metadata: { name: "Mika", age: 7, since: "1970-01-01T00:00:00.000Z" } })
+    }))
+  it.effect("checks an item's value against its own key", () =>
+    Effect.gen(function*() {
+      const method = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Profile)
+      const encode = Schema.encodeUnknownEffect(Schema.toCodecJson(method.params))
+      assert.deepStrictEqual(yield* encode({ key: "age", value: 8 }), { key: "age", value: 8 })
+      for (const bad of [{ key: "age", value: "8" }, { key: "nope", value: 8 }]) {
+        assert.strictEqual((yield* Effect.flip(encode(bad)))._tag, "SchemaError")
+      }
+    }))
+})
