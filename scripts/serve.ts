@@ -1,0 +1,93 @@
+/**
+ * The development server in the foreground, until SIGINT or SIGTERM:
+ *
+ *   npm run serve -- --port 5000
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { SoraMethod } from "effect-sora-rpc"
+import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
+import * as CliError from "effect/cli/CliError"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as Schema from "effect/Schema"
+
+class CannotServe extends Schema.TaggedError<CannotServe>()("CannotServe", { text: Schema.String }) {
+  override readonly [Runtime.errorExitCode] = 2
+  override get [CliError.userMessage]() {
+    return this.text
+  }
+}
+
+const serve = Command.make(
+  "serve",
+  {
+    host: Flag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
+    port: Flag.Int("port").pipe(
+      Flag.withDescription("Port to listen on; 0 takes a free one"),
+      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
+      Flag.withDefault(5000)
+    ),
+    compress: Flag.Boolean("compress").pipe(
+      Flag.withDescription("Compress the built-in DataChannels, as Sora does; --no-compress turns it off"),
+      Flag.withDefault(true)
+    ),
+    ignoreDisconnectWebsocket: Flag.Boolean("ignore-disconnect-websocket").pipe(
+      Flag.withDescription("Let the WebSocket go once signaling is on the DataChannels"),
+      Flag.withDefault(false)
+    ),
+    redirects: Flag.Int("redirects").pipe(
+      Flag.withDescription("How often a client is redirected before the offer"),
+      Flag.withDefault(0)
+    ),
+    closeMessage: Flag.Boolean("close-message").pipe(
+      Flag.withDescription("Announce an end of the server's with a close message"),
+      Flag.withDefault(false)
+    ),
+    jwt: Flag.Boolean("jwt").pipe(
+      Flag.withDescription("Grant what the JWT in metadata.access_token claims; its signature is checked with SORA_JWT_SECRET"),
+      Flag.withDefault(false)
+    ),
+    secret: Flag.Redacted("jwt-secret").pipe(
+      Flag.withFallbackConfig(Config.Redacted("SORA_JWT_SECRET")),
+      Flag.withHidden,
+      Flag.optional
+    )
+  },
+  Effect.fnUntraced(function*({ closeMessage, compress, host, ignoreDisconnectWebsocket, jwt, port, redirects, secret }) {
+    const server = yield* SoraServer.make({
+      host,
+      port,
+      compress,
+      redirects,
+      closeMessage,
+      ...(ignoreDisconnectWebsocket ? { ignoreDisconnectWebsocket: true } : {}),
+      ...(jwt ? { authenticate: SoraAuth.jwtClaims(Option.isSome(secret) ? { secret: secret.value } : {}) } : {})
+    }).pipe(Effect.mapError(({ message }) => new CannotServe({ text: message })))
+    yield* Console.log(server.url)
+    yield* Console.log(
+      jwt
+        ? "Grants what the access token of each connection claims."
+        : `Grants ${SoraMethod.known.map(SoraMethod.wireName).join(", ")} to everyone.`
+    )
+    yield* Console.log("This is a development server, not Sora: see the README. Ctrl-C stops it.")
+    return yield* Effect.never
+  }, Effect.scoped)
+).pipe(Command.withDescription("Run the offline development server on this machine"))
+
+serve.pipe(
+  Command.run({ version: "0.1.0" }),
+  Effect.provide(NodeServices.layer),
+  NodeRuntime.runMain({
+    // Being told to stop is how a server ends.
+    teardown: (exit, onExit) =>
+      Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? onExit(0) : Runtime.defaultTeardown(exit, onExit)
+  })
+)
