@@ -30,8 +30,8 @@ import type { Disconnected, RpcError, TimeoutError } from "./SoraRpcError.ts"
 export interface CallOptions {
   /**
    * How long to wait for the response, counted from the call and including the
-   * wait to be sent. `Duration.infinity` waits for ever. Default: the layer's
-   * `defaultTimeout`.
+   * wait to be sent. `Duration.infinity` waits for ever; zero fails at once with
+   * nothing sent. Default: the layer's `defaultTimeout`.
    */
   readonly timeout?: Duration.Input | undefined
 }

@@ -246,6 +246,15 @@ describe("timeout", () => {
       assert.strictEqual(yield* Fiber.join(fiber), 1)
     }))
 
+  it.effect("zero fails at once, with nothing sent", () =>
+    Effect.gen(function*() {
+      const { rpc, sent } = yield* makeClient()
+      const error = yield* Effect.flip(rpc.call("m", undefined, { timeout: 0 }))
+      yield* Effect.yieldNow
+      assert.deepStrictEqual([error._tag, sent.length], ["TimeoutError", 0])
+      assert.deepStrictEqual(rpc.sizes(), nothing)
+    }))
+
   it.effect("covers the wait to be sent", () =>
     Effect.gen(function*() {
       const { rpc, sent } = yield* makeClient({ maxInFlight: 1 })

@@ -292,6 +292,7 @@ export const make = Effect.fnUntraced(function*(
     if (obstacle !== undefined) return refuse(obstacle)
     const encoded = plan.encode(params)
     if (Result.isFailure(encoded)) return refuse(new RpcError({ method, reason: encoded.failure }))
+    if (Duration.toMillis(timeout) <= 0) return refuse(new TimeoutError({ method, timeout }))
     if (queue.size >= options.maxQueued) {
       const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })
       return refuse(new RpcError({ method, reason }))

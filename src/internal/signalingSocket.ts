@@ -2,9 +2,10 @@
  * The signaling WebSocket: the first URL that opens, its messages, its end.
  */
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
 import { Unreachable } from "../SoraConnectionError.ts"
@@ -17,6 +18,9 @@ export interface SignalingSocket {
   /** Closes it with 1000 and forgets it: its end is not reported. */
   readonly close: (reason: string) => Effect.Effect<void>
 }
+
+/** Time that the server has to answer a Close. */
+const CloseGrace = Duration.seconds(1)
 
 interface Options {
   readonly openTimeout: Duration.Duration
@@ -78,6 +82,23 @@ export const open = Effect.fnUntraced(function*(
   return yield* new Unreachable({ failures })
 })
 
+const whenClosed = (webSocket: Socket.WebSocketLike): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (webSocket.readyState === 3) return resume(Effect.void)
+    const onClose = () => resume(Effect.void)
+    webSocket.addEventListener("close", onClose)
+    return Effect.sync(() => webSocket.removeEventListener("close", onClose))
+  })
+
+/** Closes, and waits for the other half of the handshake; `ws` alone would wait 30 seconds for it. */
+const release = Effect.fnUntraced(function*(webSocket: Socket.WebSocketLike) {
+  webSocket.close(1000)
+  // In a fiber that can be interrupted, which a finalizer cannot: else the timeout would not bound it.
+  const closed = yield* Effect.forkDetach(Effect.timeoutOption(whenClosed(webSocket), CloseGrace))
+  yield* Fiber.await(closed)
+  if (webSocket.readyState !== 3 && "terminate" in webSocket) (webSocket as { terminate: () => void }).terminate()
+})
+
 const dial = Effect.fnUntraced(function*(
   url: string,
   options: Options,
@@ -92,7 +113,7 @@ const dial = Effect.fnUntraced(function*(
         catch: (cause) =>
           new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
       }),
-      (webSocket) => Effect.sync(() => webSocket.close(1000))
+      release
     ),
     { openTimeout: options.openTimeout }
   )

@@ -1,8 +1,9 @@
 /**
- * Everything wired for Node: signaling over the WebSocket of Node, WebRTC
- * through werift.
+ * Everything wired for Node: signaling over `ws`, which unlike Node's own
+ * WebSocket says why a URL did not open and can be cut off, and WebRTC through
+ * werift.
  */
-import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as NodeWS from "@effect/platform-node/NodeWS"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -44,7 +45,7 @@ const peerConfig = (options: SoraConnection.Options): Partial<PeerConfig> =>
 export const layerPlatform = (
   config: Partial<PeerConfig> = {}
 ): Layer.Layer<PeerConnection | Socket.WebSocketConstructor> =>
-  Layer.merge(NodePeerConnection.layerWith(config), NodeSocket.layerWebSocketConstructor)
+  Layer.merge(NodePeerConnection.layerWith(config), NodeWS.layerWebSocketConstructor)
 
 /**
  * Connects to Sora and provides `SoraRpc` and `SoraConnection` over that
