@@ -70,6 +70,11 @@ export const open = Effect.fnUntraced(function*(
   const parent = yield* Effect.scope
   const failures: Array<{ readonly url: string; readonly detail: string }> = []
   for (const url of urls) {
+    if (URL.parse(url) === null) {
+      // A redirect may name anything; what it names stays out of the error.
+      failures.push({ url: display(url), detail: "it cannot be dialled" })
+      continue
+    }
     const scope = yield* Scope.fork(parent)
     const opened = yield* Effect.exit(Scope.provide(dial(url, options, scope), scope))
     if (Exit.isSuccess(opened)) return opened.value

@@ -86,6 +86,10 @@ export interface Connection {
   readonly role: Signaling.Role
   /** Whether signaling has moved to the DataChannels. */
   readonly switched: boolean
+  /** Whether simulcast is active on this connection, by `connect` or by the grant. */
+  readonly simulcast: boolean
+  /** Whether spotlight is active on this connection, by `connect` or by the grant. */
+  readonly spotlight: boolean
   /** What the channel sees as its metadata: what RPC put there, else what the client sent in `connect`. */
   readonly metadata: Schema.Json | undefined
   /** The simulcast layer asked for, of senders without one of their own. */
@@ -230,6 +234,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
         channelId: member.channelId,
         role: member.role,
         switched: handles.get(member.connectionId)?.switched() ?? false,
+        simulcast: member.simulcast,
+        spotlight: member.spotlight,
         metadata: member.authzMetadata ?? member.authnMetadata,
         rid: member.rids.all,
         spotlightFocusRid: member.spotlightRids.focus,

@@ -15,12 +15,16 @@ export const make = Effect.fnUntraced(function*(
 ) {
   const server = yield* NodeSocketServer.makeWebSocket({ host: "127.0.0.1", port: 0 })
   const open = new Set<unknown>()
+  const waiting: Array<(effect: Effect.Effect<void>) => void> = []
   yield* Effect.forkScoped(
     server.run((socket) =>
-      Effect.contextWith((context) => {
-        const webSocket: any = Context.getUnsafe(context as Context.Context<never>, Socket.WebSocket)
+      Effect.contextWith((context: Context.Context<never>) => {
+        const webSocket: any = Context.getUnsafe(context, Socket.WebSocket)
         open.add(webSocket)
-        webSocket.addEventListener("close", () => open.delete(webSocket))
+        webSocket.addEventListener("close", () => {
+          open.delete(webSocket)
+          if (open.size === 0) for (const resume of waiting.splice(0)) resume(Effect.void)
+        })
         return Effect.gen(function*() {
           const messages = yield* Queue.unbounded<any>()
           const pull = yield* Socket.readerString(socket)
@@ -37,5 +41,13 @@ export const make = Effect.fnUntraced(function*(
     { startImmediately: true }
   )
   const port = NetAddress.isInetAddress(server.address) ? server.address.port : 0
-  return { url: `ws://127.0.0.1:${port}/signaling`, open: () => open.size }
+  return {
+    url: `ws://127.0.0.1:${port}/signaling`,
+    open: () => open.size,
+    /** When the last client is gone. */
+    allClosed: Effect.callback<void>((resume) => {
+      if (open.size === 0) resume(Effect.void)
+      else waiting.push(resume)
+    })
+  }
 })

@@ -35,6 +35,8 @@ export interface Member {
 
 interface Room {
   readonly sessionId: string
+  /** Connections that have an offer with this session, whether or not they have joined yet. */
+  entered: number
   readonly members: Map<string, Member>
 }
 
@@ -50,7 +52,7 @@ export const make = (now: () => number) => {
   const room = (channelId: string): Room => {
     let found = rooms.get(channelId)
     if (found === undefined) {
-      found = { sessionId: makeId(), members: new Map() }
+      found = { sessionId: makeId(), entered: 0, members: new Map() }
       rooms.set(channelId, found)
     }
     return found
@@ -88,8 +90,15 @@ export const make = (now: () => number) => {
   const others = (member: Member) => members(member.channelId).filter(({ bundleId }) => bundleId !== member.bundleId)
 
   return {
-    /** A new session begins when a channel goes from no connection to one. */
-    sessionId: (channelId: string) => room(channelId).sessionId,
+    /**
+     * The session for a connection's offer: a new one when a channel goes from no connection to one. Every `enter`
+     * needs its `leave`.
+     */
+    enter(channelId: string): string {
+      const found = room(channelId)
+      found.entered++
+      return found.sessionId
+    },
     members,
     all: () => Array.from(rooms.values()).flatMap(({ members }) => Array.from(members.values())),
     find: (channelId: string, connectionId: string) => rooms.get(channelId)?.members.get(connectionId),
@@ -111,10 +120,13 @@ export const make = (now: () => number) => {
     },
     leave(member: Member) {
       const found = rooms.get(member.channelId)
-      if (found?.members.delete(member.connectionId) !== true) return
-      const event = { _tag: "connection.destroyed" as const, ...connectionEvent(member) }
-      for (const other of others(member)) other.deliver("notify", event)
-      if (found.members.size === 0) rooms.delete(member.channelId)
+      if (found === undefined) return
+      found.entered--
+      if (found.members.delete(member.connectionId)) {
+        const event = { _tag: "connection.destroyed" as const, ...connectionEvent(member) }
+        for (const other of others(member)) other.deliver("notify", event)
+      }
+      if (found.entered === 0) rooms.delete(member.channelId)
     },
     /** To every connection of the channel, the same bundle included (a guess, section 9 row 10). */
     push(channelId: string, data: Schema.Json) {

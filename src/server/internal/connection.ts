@@ -18,9 +18,11 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import { Socket } from "effect/socket"
 import type { PeerConfig } from "werift"
 import * as Channel from "../../internal/channel.ts"
+import { compression } from "../../internal/compression.ts"
 import type * as Dispatcher from "../../internal/dispatcher.ts"
 import * as Werift from "../../internal/werift.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
@@ -98,14 +100,31 @@ interface ServerChannel {
 
 const UserLabel = /^#[a-zA-Z0-9][a-zA-Z0-9-]{1,30}$/
 
+/** A Close frame holds 123 bytes of reason, and `ws` throws at more. */
+const closeReason = (reason: string): string => {
+  const bytes = Buffer.from(reason)
+  // Cut between characters: in UTF-8 the bytes after the first of a character begin with the bits 10.
+  let length = Math.min(bytes.length, 123)
+  while (length < bytes.length && (bytes[length]! & 0xc0) === 0x80) length--
+  return bytes.toString("utf8", 0, length)
+}
+
+const isUint16 = (value: number | undefined): boolean =>
+  value === undefined || Number.isInteger(value) && value >= 0 && value <= 65_535
+
 /** Why Sora would not take this `connect`, where that is known (sections 1 and 2.3). */
 const isAcceptable = (connect: Signaling.Connect): boolean => {
-  const labels = (connect.dataChannels ?? []).map(({ label }) => label)
+  const asked = connect.dataChannels ?? []
+  const labels = asked.map(({ label }) => label)
   const bytes = (text: string | undefined) => text === undefined ? 1 : Buffer.byteLength(text)
   const ids = [connect.channelId, connect.clientId, connect.bundleId].map(bytes)
   return ids.every((length) => length >= 1 && length <= 255) &&
     (connect.audio !== false || connect.video !== false || labels.length > 0) &&
-    labels.every((label) => UserLabel.test(label)) &&
+    labels.every((label) => UserLabel.test(label)) && new Set(labels).size === labels.length &&
+    asked.every(({ maxPacketLifeTime, maxRetransmits }) =>
+      (maxPacketLifeTime === undefined || maxRetransmits === undefined) && isUint16(maxPacketLifeTime) &&
+      isUint16(maxRetransmits)
+    ) &&
     (connect.spotlight === true || connect.spotlightFocusRid === undefined && connect.spotlightUnfocusRid === undefined)
 }
 
@@ -128,6 +147,7 @@ export const serve = Effect.fnUntraced(function*(
   const peerGone = yield* Deferred.make<void>()
 
   let ended = false
+  let joined = false
   let switched = false
   let ignoreSocket = false
   let socketOpen = true
@@ -137,6 +157,7 @@ export const serve = Effect.fnUntraced(function*(
   let connect: Signaling.Connect | undefined
   let rpcMethods: ReadonlyArray<string> = []
   const channels = new Map<string, ServerChannel>()
+  const renegotiating = Semaphore.makeUnsafe(1)
   const reAnswers: Array<Deferred.Deferred<void, Error>> = []
   const statsRequests: Array<Deferred.Deferred<Schema.Json, Error>> = []
 
@@ -188,10 +209,13 @@ export const serve = Effect.fnUntraced(function*(
   // ---------------------------------------------------------------- the end
 
   const allDrained = Effect.gen(function*() {
-    // SCTP has no event for "all sent": the last bytes before a close have to be looked for.
-    while (Array.from(channels.values()).some(({ channel }) => channel.readyState === "open" && channel.bufferedAmount > 0)) {
-      yield* Effect.sleep("10 millis")
-    }
+    // SCTP has no event for "all sent and acknowledged": before a close the last bytes have to be looked for.
+    const sctp = peer?.sctpTransport?.sctp
+    const isSending = () =>
+      Array.from(channels.values()).some(({ channel }) => channel.readyState === "open" && channel.bufferedAmount > 0) ||
+      // Private to werift, which has no public count of the messages in flight.
+      sctp !== undefined && sctp["sentQueue"].length > 0
+    while (isSending()) yield* Effect.sleep("10 millis")
   })
 
   const teardown = Effect.gen(function*() {
@@ -203,21 +227,25 @@ export const serve = Effect.fnUntraced(function*(
     if (announce === true && shared.closeMessage && switched) {
       sendOnChannel("signaling", JSON.stringify(Signaling.encodeServerMessage({ type: "close", code, reason })))
     }
-    if (socketOpen) webSocket.close(code, reason)
+    // The Close and its reason must be there before the channels close, on another transport: so wait for its echo.
+    if (socketOpen) {
+      webSocket.close(code, closeReason(reason))
+      yield* Effect.timeoutOption(Deferred.await(socketClosed), CloseGrace)
+    }
     yield* Effect.timeoutOption(allDrained, CloseGrace)
     for (const { channel } of channels.values()) channel.close()
-    const gone = peer === undefined
-      ? Deferred.await(socketClosed)
-      : Effect.all([Deferred.await(socketClosed), Deferred.await(peerGone)], { concurrency: "unbounded", discard: true })
-    yield* Effect.timeoutOption(gone, CloseGrace)
+    if (peer?.connectionState === "connected") yield* Effect.timeoutOption(Deferred.await(peerGone), CloseGrace)
     // `ws` would wait 30 seconds for the other half of the handshake.
     if (socketOpen && "terminate" in webSocket) (webSocket as { terminate: () => void }).terminate()
     const gaveUp = Exit.fail(new Error("the connection ended"))
     for (const waiting of reAnswers) Deferred.doneUnsafe(waiting, gaveUp)
     for (const waiting of statsRequests) Deferred.doneUnsafe(waiting, gaveUp)
-    yield* Scope.close(held, Exit.void)
-    yield* Deferred.succeed(tornDown, undefined)
-  })
+  }).pipe(
+    Effect.ensuring(Scope.close(held, Exit.void)),
+    // Whatever went wrong on the way: who waits for the end must not wait for ever.
+    Effect.catchCause((cause) => Effect.logWarning("the development server could not end a connection in order", cause)),
+    Effect.ensuring(Deferred.succeed(tornDown, undefined))
+  )
 
   // In a fiber of its own, which nobody interrupts: a server that stops ends its connections in order.
   yield* Effect.acquireRelease(Effect.forkDetach(teardown), (fiber) => {
@@ -236,7 +264,7 @@ export const serve = Effect.fnUntraced(function*(
       clientId: grant.clientId ?? message.clientId ?? connectionId,
       bundleId: grant.bundleId ?? message.bundleId ?? connectionId,
       channelId: message.channelId,
-      sessionId: shared.channels.sessionId(message.channelId),
+      sessionId: shared.channels.enter(message.channelId),
       role: message.role,
       audio: message.audio !== false,
       video: message.video !== false,
@@ -311,7 +339,7 @@ export const serve = Effect.fnUntraced(function*(
 
   const onConnect = Effect.fnUntraced(function*(message: Signaling.Connect) {
     if (!isAcceptable(message)) return end(invalidMessage)
-    const redirected = Number(new URL(path, "ws://localhost").searchParams.get("redirected") ?? 0)
+    const redirected = Number(/[?&]redirected=(\d+)/.exec(path)?.[1] ?? 0)
     if (redirected < shared.redirects) {
       // The client closes this socket and comes back with one more on the count.
       sendOnSocket({ type: "redirect", location: `${shared.url()}?redirected=${redirected + 1}` })
@@ -348,7 +376,11 @@ export const serve = Effect.fnUntraced(function*(
       bundleId: self.bundleId,
       connectionId: self.connectionId,
       ...(grant.metadata === undefined ? {} : { metadata: grant.metadata }),
-      config: { iceServers, iceTransportPolicy: iceTransportPolicy ?? "all" },
+      config: {
+        // Some SDKs read `urls` as an array only (section 2.4).
+        iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls: [urls].flat(), ...credentials })),
+        iceTransportPolicy: iceTransportPolicy ?? "all"
+      },
       simulcast: self.simulcast,
       simulcastMulticodec: false,
       spotlight: self.spotlight,
@@ -367,6 +399,9 @@ export const serve = Effect.fnUntraced(function*(
       ...(rpcMethods.length === 0 ? {} : { rpcMethods }),
       ...(grant.simulcastRpcRids === undefined ? {} : { simulcastRpcRids: grant.simulcastRpcRids })
     })
+    // The time for a pong runs from the first moment at which a ping may be sent.
+    lastPong = clock.currentTimeMillisUnsafe()
+    yield* beside(ping)
     yield* beside(Effect.delay(
       Effect.sync(() => {
         if (made.connectionState !== "connected") end(timedOut)
@@ -382,8 +417,9 @@ export const serve = Effect.fnUntraced(function*(
   })
 
   const ping = Effect.gen(function*() {
-    while (socketOpen) {
+    while (true) {
       yield* Effect.sleep(shared.pingInterval)
+      if (!socketOpen) return
       if (clock.currentTimeMillisUnsafe() - lastPong > Duration.toMillis(shared.pongTimeout)) {
         return end({ code: SignalingFailure, reason: "PONG-TIMEOUT-ERROR" })
       }
@@ -403,13 +439,16 @@ export const serve = Effect.fnUntraced(function*(
 
   const reOffer: Handle["reOffer"] = Effect.gen(function*() {
     const made = peer
-    if (made === undefined) return yield* Effect.fail(new Error("no offer was made yet"))
+    if (made === undefined || made.signalingState !== "stable" || made.connectionState !== "connected") {
+      return yield* Effect.fail(new Error("the connection is not up, or an offer waits for its answer"))
+    }
     const answered = yield* Deferred.make<void, Error>()
-    const sdp = yield* Effect.mapError(makeOffer(made), ({ cause }) => new Error("no new offer", { cause }))
     reAnswers.push(answered)
+    const sdp = yield* Effect.mapError(makeOffer(made), ({ cause }) => new Error("no new offer", { cause }))
     deliver("signaling", { type: "re-offer", sdp })
     return yield* Deferred.await(answered)
-  })
+    // One at a time: a peer has one pending offer.
+  }).pipe(renegotiating.withPermit)
 
   const requestStats: Handle["requestStats"] = Effect.gen(function*() {
     const answered = yield* Deferred.make<Schema.Json, Error>()
@@ -421,9 +460,20 @@ export const serve = Effect.fnUntraced(function*(
 
   // ---------------------------------------------------------------- what happens
 
-  const applyAnswer = (sdp: string) =>
-    Effect.tryPromise(() => peer!.setRemoteDescription({ type: "answer", sdp })).pipe(
-      Effect.catch(() => Effect.sync(() => end(invalidMessage)))
+  /** Whether it could be applied; if not, the connection is over. */
+  const applyAnswer = (sdp: string): Effect.Effect<boolean> =>
+    Effect.tryPromise(async () => {
+      // werift takes an SDP without sections, and then closes.
+      if (!sdp.includes("m=application")) throw new Error("no m=application")
+      await peer!.setRemoteDescription({ type: "answer", sdp })
+      return true
+    }).pipe(
+      Effect.catch(() =>
+        Effect.sync(() => {
+          end(invalidMessage)
+          return false
+        })
+      )
     )
 
   /** Messages that may come on the WebSocket and on the `signaling` channel alike. */
@@ -439,7 +489,7 @@ export const serve = Effect.fnUntraced(function*(
       case "re-answer":
       case "update": {
         if (peer === undefined) return
-        yield* applyAnswer(message.sdp)
+        if (!(yield* applyAnswer(message.sdp))) return
         const waiting = reAnswers.shift()
         if (waiting !== undefined) yield* Deferred.succeed(waiting, undefined)
         return
@@ -460,8 +510,10 @@ export const serve = Effect.fnUntraced(function*(
     switch (message.type) {
       case "connect":
         return yield* onConnect(message)
-      case "answer":
-        return yield* applyAnswer(message.sdp)
+      case "answer": {
+        yield* applyAnswer(message.sdp)
+        return
+      }
       case "pong": {
         lastPong = clock.currentTimeMillisUnsafe()
         if (message.stats !== undefined) onStats(message.stats)
@@ -479,25 +531,35 @@ export const serve = Effect.fnUntraced(function*(
 
   const onRpc = Effect.fnUntraced(function*(frame: string, caller: Caller) {
     const answer = yield* shared.dispatcher.dispatch(frame, caller, (method) => rpcMethods.includes(method))
-    if (answer !== undefined) sendOnChannel("rpc", answer)
+    if (answer === undefined || sendOnChannel("rpc", answer)) return
+    // What Sora does with an answer above the largest message is not known (section 9 row 14); here it is dropped.
+    yield* Effect.logDebug(`an answer of ${answer.length} characters could not be sent`)
   })
 
   /** To the other connections of the channel that opened the label, in the directions they asked for. */
   const relay = (label: string, data: unknown) => {
-    const own = channels.get(label)?.options
-    if (member === undefined || own === undefined || own.direction === "recvonly") return
-    const bytes = typeof data === "string" ? Buffer.from(data) : Buffer.from(data as Uint8Array)
+    const own = channels.get(label)
+    if (member === undefined || own?.options === undefined || own.options.direction === "recvonly") return
+    let bytes: Uint8Array
+    try {
+      const raw = typeof data === "string" ? Buffer.from(data) : data as Uint8Array
+      bytes = own.compress ? compression.inflate(raw) : raw
+    } catch {
+      // The application's own messages: a bad one is nobody's but its own.
+      return
+    }
     for (const other of shared.channels.members(member.channelId)) {
       if (other === member || other.bundleId === member.bundleId) continue
       relays.get(other)?.(label, bytes, member.connectionId)
     }
   }
 
-  const receiveRelayed = (label: string, bytes: Buffer<ArrayBuffer>, sender: string) => {
+  const receiveRelayed: Relay = (label, bytes, sender) => {
     const open = channels.get(label)
     if (open?.options === undefined || open.options.direction === "sendonly") return
-    // Whether a header goes inside the compression is not known (section 9 row 25); here it goes before it.
-    sendData(open, open.options.header === undefined ? bytes : Buffer.concat([Buffer.from(sender), bytes]))
+    // Whether a header goes inside the compression is not known (section 9 row 25); here it does.
+    const message = Buffer.concat([Buffer.from(open.options.header === undefined ? "" : sender), bytes])
+    sendData(open, open.compress ? compression.deflate(message) : message)
   }
 
   const onChannelMessage = Effect.fnUntraced(function*(label: string, data: unknown) {
@@ -541,6 +603,8 @@ export const serve = Effect.fnUntraced(function*(
         return end(internalError)
       case "PeerState": {
         if (event.state === "connected" && member !== undefined && !ended) {
+          if (joined) return
+          joined = true
           relays.set(member, receiveRelayed)
           // A client that leaves aborts the association; werift's connection state does not tell for half a minute.
           const association = peer?.sctpTransport?.sctp.stateChanged.closed.subscribe(() => {
@@ -575,7 +639,6 @@ export const serve = Effect.fnUntraced(function*(
     }),
     shared.connectTimeout
   ))
-  yield* beside(ping)
   yield* beside(
     Queue.take(inbox).pipe(
       Effect.flatMap((event) =>
@@ -590,5 +653,7 @@ export const serve = Effect.fnUntraced(function*(
   yield* Deferred.await(tornDown)
 })
 
+type Relay = (label: string, bytes: Uint8Array, sender: string) => void
+
 /** How a message reaches the `#` channels of a member. */
-const relays = new WeakMap<Member, (label: string, bytes: Buffer<ArrayBuffer>, sender: string) => void>()
+const relays = new WeakMap<Member, Relay>()

@@ -1,0 +1,156 @@
+/**
+ * Nothing is left when a scope closes, whatever the connection was doing. What
+ * Node itself holds open is counted for the whole process, so these tests run
+ * one after the other, in a file of their own.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { SoraMethod, SoraRpcError } from "effect-sora-rpc"
+import { SoraServer } from "effect-sora-rpc/server"
+import { createHook } from "node:async_hooks"
+import { connect, first } from "../utils/connect.ts"
+import { withFiberCount } from "../utils/fibers.ts"
+import * as ScriptedSora from "../utils/scriptedSora.ts"
+
+/**
+ * Timers that this library, Effect's clock or `ws` started. Not counted are the
+ * test runner's, and werift's, whose DTLS flights leave theirs to run out (a
+ * second at most).
+ */
+const timers = new Set<number>()
+createHook({
+  init(id, type) {
+    if (type !== "Timeout") return
+    const from = new Error("where from").stack!
+    if (/\/src\/|node_modules\/(effect|ws)\//.test(from) && !from.includes("node_modules/werift/")) timers.add(id)
+  },
+  destroy: (id) => void timers.delete(id)
+}).enable()
+
+/** Sockets, servers and timers, by kind. */
+const resources = () => {
+  const counts: Record<string, number> = { timers: timers.size }
+  for (const kind of process.getActiveResourcesInfo()) {
+    if (/UDP|TCP/.test(kind)) counts[kind] = (counts[kind] ?? 0) + 1
+  }
+  return counts
+}
+
+/** Two turns of the event loop, in which closed handles go. */
+const turn = Effect.callback<void>((resume) => {
+  setImmediate(() => setImmediate(() => resume(Effect.void)))
+})
+
+const leavesNothing = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) =>
+  Effect.gen(function*() {
+    yield* turn
+    const before = resources()
+    const { leaked } = yield* withFiberCount(Effect.scoped(effect))
+    yield* turn
+    assert.strictEqual(leaked(), 0, "fibers")
+    assert.deepStrictEqual(resources(), before)
+  })
+
+const Hang = SoraMethod.make("Hang")
+const server = SoraServer.make({ handlers: [SoraMethod.handle(Hang, () => Effect.never)] })
+
+describe("nothing is left of", { concurrent: false }, () => {
+  it.live("a server without a client", () => leavesNothing(server))
+
+  it.live("a connection that was made", () =>
+    leavesNothing(Effect.flatMap(server, ({ url }) => connect({ url }))))
+
+  it.live("a connection that was closed while its server goes on", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { connections, url } = yield* server
+      const running = resources()
+      const { close } = yield* connect({ url })
+      yield* close
+      yield* turn
+      assert.deepStrictEqual(yield* connections, [])
+      assert.deepStrictEqual(resources(), running)
+    })))
+
+  for (const ignoreDisconnectWebsocket of [true, false]) {
+    it.live(`a switched connection with calls waiting, ignore ${ignoreDisconnectWebsocket}`, () =>
+      leavesNothing(Effect.gen(function*() {
+        const { url } = yield* server
+        const { close, connection, rpc } = yield* connect({ url, ignoreDisconnectWebsocket })
+        yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+        const calls = yield* Effect.forEach(Array.from({ length: 100 }), () =>
+          Effect.forkChild(Effect.flip(rpc.call(Hang, undefined, { timeout: Duration.infinity })), {
+            startImmediately: true
+          }))
+        yield* close
+        for (const error of yield* Fiber.joinAll(calls)) assert.instanceOf(error, SoraRpcError.Disconnected)
+        yield* Stream.runDrain(connection.notify)
+      })))
+  }
+
+  it.live("a connection whose fiber is interrupted", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { url } = yield* server
+      const calling = yield* Deferred.make<void>()
+      const fiber = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
+        const { rpc } = yield* connect({ url })
+        yield* Deferred.succeed(calling, undefined)
+        yield* rpc.call(Hang, undefined, { timeout: Duration.infinity })
+      })))
+      yield* Deferred.await(calling)
+      yield* Fiber.interrupt(fiber)
+    })))
+
+  /** Interrupts `connect` at the moment that the server's script names. */
+  const interruptedAt = (name: string, script: (reached: Effect.Effect<void>) => Parameters<typeof ScriptedSora.make>[0]) =>
+    it.live(`connecting, interrupted ${name}`, () =>
+      leavesNothing(Effect.gen(function*() {
+        const reached = yield* Deferred.make<void>()
+        const sora = yield* ScriptedSora.make(script(Effect.asVoid(Deferred.succeed(reached, undefined))))
+        const fiber = yield* Effect.forkChild(Effect.scoped(connect({ url: sora.url })))
+        yield* Deferred.await(reached)
+        yield* Fiber.interrupt(fiber)
+        yield* sora.allClosed
+      })))
+
+  interruptedAt("while dialling", (reached) => () => reached)
+  interruptedAt("before the offer", (reached) => (peer) => Effect.andThen(peer.take, reached))
+  interruptedAt("after an offer to nowhere", (reached) => (peer) =>
+    Effect.gen(function*() {
+      yield* peer.take
+      peer.send({ type: "offer", connection_id: "C", sdp: Nowhere, data_channels: [{ label: "rpc" }] })
+      const answer = yield* peer.take
+      assert.strictEqual(answer.type, "answer")
+      yield* reached
+      // The goodbye of a client that has been offered.
+      while ((yield* peer.take).type !== "disconnect") { /* candidates */ }
+      peer.close(1000, "TYPE-DISCONNECT")
+    }))
+
+  it.live("a server that is stopped under its clients", () =>
+    leavesNothing(Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const { url } = yield* server.pipe(Scope.provide(scope))
+      const clients = yield* Effect.forEach([1, 2, 3], () => connect({ url }), { concurrency: 3 })
+      yield* Scope.close(scope, Exit.void)
+      for (const { connection } of clients) yield* first(connection.changes, ({ _tag }) => _tag === "Disconnected")
+    })))
+})
+
+/** An offer whose candidate nobody listens at. */
+const Nowhere = [
+  "v=0",
+  "o=- 1 1 IN IP4 0.0.0.0",
+  "s=-",
+  "t=0 0",
+  "a=group:BUNDLE 0",
+  "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+  "c=IN IP4 127.0.0.1",
+  "a=mid:0",
+  "a=ice-ufrag:abcd",
+  "a=ice-pwd:abcdefghijklmnopqrstuvwx",
+  "a=candidate:1 1 udp 2122260223 127.0.0.1 9 typ host",
+  `a=fingerprint:sha-256 ${Array.from({ length: 32 }, () => "AA").join(":")}`,
+  "a=setup:actpass",
+  "a=sctp-port:5000",
+  ""
+].join("\r\n")
