@@ -41,7 +41,11 @@ class CallFailed extends Schema.TaggedError<CallFailed>()("CallFailed", {
 const ExitCode = { SoraConnectionError: 2, RpcError: 3, TimeoutError: 4, Disconnected: 5 }
 
 const failed = (
-  error: SoraConnectionError.SoraConnectionError | SoraRpcError.RpcError | SoraRpcError.TimeoutError | SoraRpcError.Disconnected
+  error:
+    | SoraConnectionError.SoraConnectionError
+    | SoraRpcError.RpcError
+    | SoraRpcError.TimeoutError
+    | SoraRpcError.Disconnected
 ) => {
   const code = "code" in error ? ` ${error.code}` : ""
   const data = error._tag === "RpcError" && error.data !== undefined ? ` ${JSON.stringify(error.data)}` : ""
@@ -71,13 +75,19 @@ const call = Command.make(
       Flag.withDescription("How long to wait for the response, such as '300 millis' or '5 seconds'"),
       Flag.withDefault("5 seconds")
     ),
-    notify: Flag.Boolean("notify").pipe(Flag.withDescription("Send a notification: no response"), Flag.withDefault(false))
+    notify: Flag.Boolean("notify").pipe(
+      Flag.withDescription("Send a notification: no response"),
+      Flag.withDefault(false)
+    )
   },
   Effect.fnUntraced(function*(flags) {
     if (flags.signalingUrls.length === 0) {
       const fallback = yield* Effect.option(Config.String("SORA_SIGNALING_URL"))
       if (Option.isNone(fallback)) {
-        return yield* new BadFlag({ flag: "signaling-url", mend: "give the URL of a Sora, such as ws://127.0.0.1:5000/signaling" })
+        return yield* new BadFlag({
+          flag: "signaling-url",
+          mend: "give the URL of a Sora, such as ws://127.0.0.1:5000/signaling"
+        })
       }
       flags = { ...flags, signalingUrls: [fallback.value] }
     }
@@ -86,7 +96,10 @@ const call = Command.make(
     }
     const timeout = Duration.fromInput(flags.timeout as Duration.Input)
     if (Option.isNone(timeout)) {
-      return yield* new BadFlag({ flag: "timeout", mend: "not a duration; write '300 millis', '5 seconds' or '1 minute'" })
+      return yield* new BadFlag({
+        flag: "timeout",
+        mend: "not a duration; write '300 millis', '5 seconds' or '1 minute'"
+      })
     }
     const params = Option.isNone(flags.params) ? undefined : yield* parseJson("params", flags.params.value)
     if (params !== undefined && !Params(params)) {

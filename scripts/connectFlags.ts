@@ -1,15 +1,14 @@
 /**
  * The flags by which the scripts are told what to connect to.
  */
-import { NodeSora } from "effect-sora-rpc/node"
+import * as CliError from "effect/cli/CliError"
+import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
-import * as CliError from "effect/cli/CliError"
-import * as Flag from "effect/cli/Flag"
 import * as Runtime from "effect/Runtime"
+import * as Schema from "effect/Schema"
 
 /** Something on the command line that cannot be used. */
 export class BadFlag extends Schema.TaggedError<BadFlag>()("BadFlag", { flag: Schema.String, mend: Schema.String }) {
@@ -49,5 +48,3 @@ export const parseMetadata = (text: Option.Option<Redacted.Redacted<string>>) =>
   Option.isNone(text)
     ? Effect.succeed({})
     : Effect.map(parseJson("metadata", Redacted.value(text.value)), (json) => ({ metadata: Redacted.make(json) }))
-
-export type ConnectOptions = NodeSora.Options

@@ -56,7 +56,9 @@ const step = <E, R>(title: string, run: Effect.Effect<Shown, E, R>): Effect.Effe
     Effect.flatMap((shown) => {
       count++
       if (shown === undefined) skipped++
-      return Console.log(shown === undefined ? `- ${title}\n    skipped: not granted by this server` : `✓ ${title}\n    ${shown}`)
+      return Console.log(
+        shown === undefined ? `- ${title}\n    skipped: not granted by this server` : `✓ ${title}\n    ${shown}`
+      )
     })
   )
 
@@ -125,7 +127,10 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
     "RequestSpotlightRid",
     ifGranted(
       SoraMethod.RequestSpotlightRid,
-      Effect.map(rpc.call(SoraMethod.RequestSpotlightRid, { spotlightFocusRid: "r2", spotlightUnfocusRid: "none" }), show)
+      Effect.map(
+        rpc.call(SoraMethod.RequestSpotlightRid, { spotlightFocusRid: "r2", spotlightUnfocusRid: "none" }),
+        show
+      )
     )
   )
   yield* step(
@@ -160,7 +165,10 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
     "a raw call, by the string of rpc_methods",
     raw === undefined
       ? Effect.as(Effect.void, undefined)
-      : Effect.map(rpc.call(raw, { key: "hand", value: "up" }, { timeout: "5 seconds" }), (json) => `${raw} → ${show(json)}`)
+      : Effect.map(
+        rpc.call(raw, { key: "hand", value: "up" }, { timeout: "5 seconds" }),
+        (json) => `${raw} → ${show(json)}`
+      )
   )
   yield* step(
     "a notification: no response, but it works",
@@ -182,7 +190,8 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
       : failing(
         rpc.call(raw, { key: "k", value: 1, invalid_param: true }),
         (error) =>
-          error._tag === "RpcError" && error.reason._tag === "ServerError" && `${error.code} ${error.message} ${show(error.data)}`
+          error._tag === "RpcError" && error.reason._tag === "ServerError" &&
+          `${error.code} ${error.message} ${show(error.data)}`
       )
   )
   yield* step(
@@ -193,7 +202,9 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
         // Nothing answers that fast.
         : rpc.call(granted[0] ?? "", {}, { timeout: 0 }),
       (error) =>
-        error._tag === "TimeoutError" ? error.message : granted.length === 0 && "nothing is granted, so nothing was sent"
+        error._tag === "TimeoutError"
+          ? error.message
+          : granted.length === 0 && "nothing is granted, so nothing was sent"
     )
   )
   yield* step(
@@ -211,7 +222,9 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
     "a method that was not granted",
     failing(
       rpc.call("9999.0.0/NoSuchMethod"),
-      (error) => error._tag === "RpcError" && error.reason._tag === "MethodNotAvailable" && `code ${error.code}: ${error.message}`
+      (error) =>
+        error._tag === "RpcError" && error.reason._tag === "MethodNotAvailable" &&
+        `code ${error.code}: ${error.message}`
     )
   )
   yield* step(
@@ -219,7 +232,9 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
     Effect.gen(function*() {
       const method = embedded ? SoraMethod.wireName(Ponder) : granted[0]
       if (method === undefined) return undefined
-      const pending = yield* Effect.forkChild(Effect.flip(rpc.call(method, { question: "still?" })), { startImmediately: true })
+      const pending = yield* Effect.forkChild(Effect.flip(rpc.call(method, { question: "still?" })), {
+        startImmediately: true
+      })
       yield* Scope.close(caller.scope, Exit.void)
       const error = yield* Fiber.join(pending)
       return error._tag === "Disconnected"
@@ -230,7 +245,10 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
   yield* step(
     "the other client was notified of the leaving",
     Effect.map(
-      first(watcher.connection.notify, (event) => event._tag === "connection.destroyed" && event.connectionId === ownId),
+      first(
+        watcher.connection.notify,
+        (event) => event._tag === "connection.destroyed" && event.connectionId === ownId
+      ),
       () => `connection.destroyed ${ownId}`
     )
   )

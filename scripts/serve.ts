@@ -7,10 +7,10 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { SoraMethod } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
+import * as Cause from "effect/Cause"
 import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -52,7 +52,9 @@ const serve = Command.make(
       Flag.withDefault(false)
     ),
     jwt: Flag.Boolean("jwt").pipe(
-      Flag.withDescription("Grant what the JWT in metadata.access_token claims; its signature is checked with SORA_JWT_SECRET"),
+      Flag.withDescription(
+        "Grant what the JWT in metadata.access_token claims; its signature is checked with SORA_JWT_SECRET"
+      ),
       Flag.withDefault(false)
     ),
     secret: Flag.Redacted("jwt-secret").pipe(
@@ -61,25 +63,28 @@ const serve = Command.make(
       Flag.optional
     )
   },
-  Effect.fnUntraced(function*({ closeMessage, compress, host, ignoreDisconnectWebsocket, jwt, port, redirects, secret }) {
-    const server = yield* SoraServer.make({
-      host,
-      port,
-      compress,
-      redirects,
-      closeMessage,
-      ...(ignoreDisconnectWebsocket ? { ignoreDisconnectWebsocket: true } : {}),
-      ...(jwt ? { authenticate: SoraAuth.jwtClaims(Option.isSome(secret) ? { secret: secret.value } : {}) } : {})
-    }).pipe(Effect.mapError(({ message }) => new CannotServe({ text: message })))
-    yield* Console.log(server.url)
-    yield* Console.log(
-      jwt
-        ? "Grants what the access token of each connection claims."
-        : `Grants ${SoraMethod.known.map(SoraMethod.wireName).join(", ")} to everyone.`
-    )
-    yield* Console.log("This is a development server, not Sora: see the README. Ctrl-C stops it.")
-    return yield* Effect.never
-  }, Effect.scoped)
+  Effect.fnUntraced(
+    function*({ closeMessage, compress, host, ignoreDisconnectWebsocket, jwt, port, redirects, secret }) {
+      const server = yield* SoraServer.make({
+        host,
+        port,
+        compress,
+        redirects,
+        closeMessage,
+        ...(ignoreDisconnectWebsocket ? { ignoreDisconnectWebsocket: true } : {}),
+        ...(jwt ? { authenticate: SoraAuth.jwtClaims(Option.isSome(secret) ? { secret: secret.value } : {}) } : {})
+      }).pipe(Effect.mapError(({ message }) => new CannotServe({ text: message })))
+      yield* Console.log(server.url)
+      yield* Console.log(
+        jwt
+          ? "Grants what the access token of each connection claims."
+          : `Grants ${SoraMethod.known.map(SoraMethod.wireName).join(", ")} to everyone.`
+      )
+      yield* Console.log("This is a development server, not Sora: see the README. Ctrl-C stops it.")
+      return yield* Effect.never
+    },
+    Effect.scoped
+  )
 ).pipe(Command.withDescription("Run the offline development server on this machine"))
 
 serve.pipe(

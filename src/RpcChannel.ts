@@ -10,8 +10,14 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Channel from "./internal/channel.ts"
 import type { DataChannelLike } from "./PeerConnection.ts"
-import { ChannelClosed, Disconnected, type PayloadTooLarge, Released, type Unavailable } from "./SoraRpcError.ts"
-import type { DisconnectReason } from "./SoraRpcError.ts"
+import {
+  ChannelClosed,
+  Disconnected,
+  type DisconnectReason,
+  type PayloadTooLarge,
+  Released,
+  type Unavailable
+} from "./SoraRpcError.ts"
 
 /**
  * Sora's limit of a DataChannel message, in bytes of the encoded frame

@@ -10,19 +10,16 @@
  * connection fails; it is not made again by itself.
  */
 import * as Config from "effect/Config"
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
-import type * as Stream from "effect/Stream"
 import * as Session from "./internal/session.ts"
-import type { PeerConnection, PeerConnectionLike } from "./PeerConnection.ts"
-import type { RpcChannel } from "./RpcChannel.ts"
+import { SoraConnection } from "./internal/soraConnection.ts"
+import type { PeerConnection } from "./PeerConnection.ts"
 import type * as Signaling from "./Signaling.ts"
 import type { SoraConnectionError } from "./SoraConnectionError.ts"
 import type { DisconnectReason } from "./SoraRpcError.ts"
@@ -84,34 +81,14 @@ export interface SignalingEvent {
   readonly message: Signaling.Wire
 }
 
-/**
- * One connection to Sora.
- *
- * The streams give a new subscriber the latest 64 events first, so that those
- * which came while the connection was made are not lost to it; a subscriber
- * that falls 1,024 events behind loses the oldest. They end with the connection.
- *
- * @category services
- */
-export class SoraConnection extends Context.Service<SoraConnection, {
-  /** The server's offer: ids, `rpcMethods`, `metadata`, … */
-  readonly offer: Signaling.Offer
-  /** `rpc_methods` of the offer, or of a later re-offer that changed them; empty when nothing was granted. */
-  readonly rpcMethods: () => ReadonlyArray<string>
-  readonly state: Effect.Effect<State>
-  /** The current state and each later one. Ends after `Disconnected`. */
-  readonly changes: Stream.Stream<State>
-  /** Notify events of the channel (section 6). */
-  readonly notify: Stream.Stream<Signaling.Notify>
-  /** Pushes to the channel (sections 4.10 and 4.11). */
-  readonly push: Stream.Stream<Signaling.Push>
-  /** Every signaling message, both ways. What was sent includes `metadata`: mind where you log it. */
-  readonly signaling: Stream.Stream<SignalingEvent>
-  /** The `rpc` channel; none when the server offered none (section 4.1). */
-  readonly rpcChannel: Option.Option<RpcChannel>
-  /** The peer connection itself, for tracks and statistics. */
-  readonly peerConnection: PeerConnectionLike
-}>()("effect-sora-rpc/SoraConnection") {}
+export {
+  /**
+   * One connection to Sora, as a service.
+   *
+   * @category services
+   */
+  SoraConnection
+} from "./internal/soraConnection.ts"
 
 /**
  * Connects; the connection lives as long as the scope.

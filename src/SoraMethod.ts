@@ -80,8 +80,7 @@ export type Result<M extends Any> = M["result"]["Type"]
  *
  * @category models
  */
-export type Arguments<M extends Any, Options> = [Params<M>] extends [void]
-  ? [params?: undefined, options?: Options]
+export type Arguments<M extends Any, Options> = [Params<M>] extends [void] ? [params?: undefined, options?: Options]
   : {} extends Params<M> ? [params?: Params<M> | undefined, options?: Options]
   : [params: Params<M>, options?: Options]
 

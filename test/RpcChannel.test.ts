@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema, Scope } from "effect"
-import { RpcChannel, SoraRpc, SoraRpcError } from "effect-sora-rpc"
+import { RpcChannel, SoraRpc, type SoraRpcError } from "effect-sora-rpc"
 import { deflateRawSync, deflateSync } from "node:zlib"
 import * as Channel from "../src/internal/channel.ts"
 import * as Compression from "../src/internal/compression.ts"
@@ -28,7 +28,12 @@ describe("fromDataChannel", () => {
       Effect.gen(function*() {
         const fake = new FakeDataChannel()
         const { frames, malformed } = listen(yield* RpcChannel.fromDataChannel(fake, { compress }))
-        const forms: Array<unknown> = ["{\"é\":1}", bytes("{\"é\":1}"), bytes("{\"é\":1}").buffer, Buffer.from("{\"é\":1}")]
+        const forms: Array<unknown> = [
+          "{\"é\":1}",
+          bytes("{\"é\":1}"),
+          bytes("{\"é\":1}").buffer,
+          Buffer.from("{\"é\":1}")
+        ]
         if (compress) forms.push(deflateSync("{\"é\":1}"), deflateSync("{\"é\":1}", { level: 9 }))
         for (const data of forms) fake.emit("message", { data })
         assert.deepStrictEqual(frames, forms.map(() => "{\"é\":1}"))
@@ -116,7 +121,9 @@ describe("fromDataChannel", () => {
       yield* Fiber.join(fiber)
       const other = new FakeDataChannel()
       other.readyState = "connecting"
-      const failing = yield* Effect.forkChild(Effect.flip(RpcChannel.fromDataChannel(other)), { startImmediately: true })
+      const failing = yield* Effect.forkChild(Effect.flip(RpcChannel.fromDataChannel(other)), {
+        startImmediately: true
+      })
       other.close()
       assert.strictEqual((yield* Fiber.join(failing)).reason._tag, "ChannelClosed")
       assert.strictEqual(other.listenerCount, 0)
@@ -157,7 +164,9 @@ describe("fromDataChannel", () => {
 })
 
 describe("compression", () => {
-  for (const [name, compression] of [["node:zlib", Compression.compression], ["fflate", Compression.javascript]] as const) {
+  for (
+    const [name, compression] of [["node:zlib", Compression.compression], ["fflate", Compression.javascript]] as const
+  ) {
     it.prop(`${name}: inflate . deflate = identity`, [Schema.String], ([text]) => {
       assert.deepStrictEqual(Buffer.from(compression.inflate(compression.deflate(bytes(text)))), Buffer.from(text))
       return true
@@ -179,7 +188,13 @@ describe("compression", () => {
   }
   it("the two read each other", () => {
     const { compression, javascript } = Compression
-    assert.deepStrictEqual(Buffer.from(javascript.inflate(compression.deflate(bytes("a".repeat(99))))), Buffer.from("a".repeat(99)))
-    assert.deepStrictEqual(Buffer.from(compression.inflate(javascript.deflate(bytes("a".repeat(99))))), Buffer.from("a".repeat(99)))
+    assert.deepStrictEqual(
+      Buffer.from(javascript.inflate(compression.deflate(bytes("a".repeat(99))))),
+      Buffer.from("a".repeat(99))
+    )
+    assert.deepStrictEqual(
+      Buffer.from(compression.inflate(javascript.deflate(bytes("a".repeat(99))))),
+      Buffer.from("a".repeat(99))
+    )
   })
 })

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
 import { Signaling } from "effect-sora-rpc"
+import { plain, survivesEngine } from "./utils/json.ts"
 
 const succeed = <A, E>(result: Result.Result<A, E>): A => {
   assert.isTrue(Result.isSuccess(result), String(Result.isFailure(result) && result.failure))
@@ -14,7 +15,10 @@ describe("server messages", () => {
       sdp: "v=0\r\n",
       version: "2025.2.0",
       connection_id: "C",
-      config: { iceServers: [{ urls: ["turn:192.0.2.20"], username: "u", credential: "c" }], iceTransportPolicy: "relay" },
+      config: {
+        iceServers: [{ urls: ["turn:192.0.2.20"], username: "u", credential: "c" }],
+        iceTransportPolicy: "relay"
+      },
       data_channels: [{ label: "rpc", direction: "sendrecv", compress: true }],
       rpc_methods: ["2025.2.0/RequestSimulcastRid"],
       something_new: { a: 1 }
@@ -24,7 +28,10 @@ describe("server messages", () => {
       sdp: "v=0\r\n",
       version: "2025.2.0",
       connectionId: "C",
-      config: { iceServers: [{ urls: ["turn:192.0.2.20"], username: "u", credential: "c" }], iceTransportPolicy: "relay" },
+      config: {
+        iceServers: [{ urls: ["turn:192.0.2.20"], username: "u", credential: "c" }],
+        iceTransportPolicy: "relay"
+      },
       dataChannels: [{ label: "rpc", direction: "sendrecv", compress: true }],
       rpcMethods: ["2025.2.0/RequestSimulcastRid"]
     })
@@ -106,17 +113,25 @@ describe("client messages", () => {
 
 describe("every codec", () => {
   const schemas: Record<string, Signaling.WireSchema<any>> = Object.fromEntries(
-    Object.entries(Signaling).filter(([, value]) => Schema.isSchema(value) && value !== Signaling.Role && value !== Signaling.InvalidMessage)
+    Object.entries(Signaling).filter(([, value]) =>
+      Schema.isSchema(value) && value !== Signaling.Role && value !== Signaling.InvalidMessage
+    )
   ) as any
   it("is covered", () => assert.isAtLeast(Object.keys(schemas).length, 25))
 
   for (const [name, schema] of Object.entries(schemas)) {
-    it.effect.prop(`${name}: decode . encode = identity, over JSON`, { value: schema }, ({ value }) =>
-      Effect.gen(function*() {
-        const wire = JSON.stringify(yield* Schema.encodeEffect(schema)(value))
-        const decoded = yield* Schema.decodeUnknownEffect(schema)(JSON.parse(wire))
-        assert.deepStrictEqual(decoded, JSON.parse(JSON.stringify(value)))
-      }), { arbitrary: { runs: 50 } })
+    it.effect.prop(
+      `${name}: decode . encode = identity, over JSON`,
+      { value: schema },
+      ({ value }) =>
+        Effect.gen(function*() {
+          if (!survivesEngine(value)) return
+          const wire = JSON.stringify(yield* Schema.encodeEffect(schema)(value))
+          const decoded = yield* Schema.decodeUnknownEffect(schema)(JSON.parse(wire))
+          assert.deepStrictEqual(decoded, plain(value))
+        }),
+      { arbitrary: { runs: 50 } }
+    )
   }
 
   it.prop("any text is a message or an error", [Schema.String], ([text]) => {

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { SoraMethod } from "effect-sora-rpc"
+import { plain, survivesEngine } from "./utils/json.ts"
 
 describe("resolve", () => {
   const { RequestSimulcastRid, resolve } = SoraMethod
@@ -67,6 +68,7 @@ describe("the known methods", () => {
     ) =>
       Effect.gen(function*() {
         const roundTrip = Effect.fnUntraced(function*(schema: SoraMethod.PureSchema, value: unknown) {
+          if (!survivesEngine(value)) return
           const codec = Schema.toCodecJson(schema)
           const wire = JSON.stringify(yield* Schema.encodeEffect(codec)(value))
           assert.deepStrictEqual(yield* Schema.decodeUnknownEffect(codec)(JSON.parse(wire)), plain(value))
@@ -76,9 +78,6 @@ describe("the known methods", () => {
       }))
   }
 })
-
-/** `-0` is `0` once it has been JSON. */
-const plain = (value: unknown) => JSON.parse(JSON.stringify(value))
 
 describe("withMetadata", () => {
   const Profile = Schema.Struct({ name: Schema.String, age: Schema.Int, since: Schema.Date })

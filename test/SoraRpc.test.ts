@@ -154,7 +154,9 @@ describe("call", () => {
       const peer = yield* FakePeer.make()
       const broken = yield* fork(Effect.flip(peer.rpc.call("m")))
       const fine = yield* fork(peer.rpc.call("m"))
-      for (const frame of ["not json", "[]", "null", "{}", "{\"jsonrpc\":\"2.0\",\"id\":99,\"result\":1}"]) peer.send(frame)
+      for (const frame of ["not json", "[]", "null", "{}", "{\"jsonrpc\":\"2.0\",\"id\":99,\"result\":1}"]) {
+        peer.send(frame)
+      }
       peer.send({ id: 1, result: 1, error: { code: 1, message: "x" } })
       const error = yield* Fiber.join(broken)
       assert.isTrue(error._tag === "RpcError" && error.reason._tag === "ProtocolViolation" && error.code === -32600)
@@ -213,7 +215,12 @@ describe("timeout", () => {
       const { rpc } = yield* makeClient()
       const order: Array<string> = []
       const call = (timeout: string) =>
-        fork(Effect.ensuring(Effect.ignore(rpc.call("m", undefined, { timeout: timeout as "1 second" })), Effect.sync(() => order.push(timeout))))
+        fork(
+          Effect.ensuring(
+            Effect.ignore(rpc.call("m", undefined, { timeout: timeout as "1 second" })),
+            Effect.sync(() => order.push(timeout))
+          )
+        )
       for (const timeout of ["3 seconds", "1 second", "2 seconds", "1 second"]) yield* call(timeout)
       yield* TestClock.adjust("1 second")
       yield* Effect.yieldNow
@@ -418,7 +425,9 @@ describe("layerTest", () => {
       assert.isTrue(died._tag === "RpcError" && died.code === -32603)
       const missing = yield* Effect.flip(SoraRpc.resetSpotlightRid())
       assert.isTrue(missing._tag === "RpcError" && missing.reason._tag === "MethodNotAvailable")
-      const hanging = yield* fork(Effect.flip(SoraRpc.SoraRpc.use((rpc) => rpc.call("Hang", {}, { timeout: "1 second" }))))
+      const hanging = yield* fork(
+        Effect.flip(SoraRpc.SoraRpc.use((rpc) => rpc.call("Hang", {}, { timeout: "1 second" })))
+      )
       yield* TestClock.adjust("1 second")
       assert.strictEqual((yield* Fiber.join(hanging))._tag, "TimeoutError")
     }).pipe(Effect.provide(Test)))
@@ -439,7 +448,10 @@ describe("errors", () => {
       const codec = Schema.toCodecJson(Errors)
       for (
         const error of [
-          new SoraRpcError.RpcError({ method: "m", reason: new SoraRpcError.ServerError({ code: 1, message: "x", data: {} }) }),
+          new SoraRpcError.RpcError({
+            method: "m",
+            reason: new SoraRpcError.ServerError({ code: 1, message: "x", data: {} })
+          }),
           new SoraRpcError.TimeoutError({ method: "m", timeout: Duration.seconds(5) }),
           new SoraRpcError.Disconnected({ reason: new SoraRpcError.ServerClosed({ code: 1000, reason: "x" }) })
         ]

@@ -193,7 +193,10 @@ export const make = Effect.fnUntraced(function*(
       }
       case "Failure": {
         const { code, data, message } = response
-        return fail(call, new ServerError(data === undefined ? { code, message } : { code, message, data: data as Schema.Json }))
+        return fail(
+          call,
+          new ServerError(data === undefined ? { code, message } : { code, message, data: data as Schema.Json })
+        )
       }
       case "Violation":
         return fail(call, new ProtocolViolation({ rule: response.rule }))

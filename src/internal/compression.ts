@@ -8,6 +8,7 @@
  * built-in reaches a bundler.
  */
 import { Unzlib, zlibSync } from "fflate"
+import type * as NodeZlib from "node:zlib"
 
 /** Limit of a message once inflated, in bytes. A bomb is cut off there. */
 export const MaxInflatedBytes = 16 * 1024 * 1024
@@ -19,7 +20,7 @@ export interface Compression {
   readonly inflate: (bytes: Uint8Array) => Uint8Array
 }
 
-type Zlib = typeof import("node:zlib")
+type Zlib = Pick<typeof NodeZlib, "deflateSync" | "inflateSync">
 
 const fromNode = (zlib: Zlib): Compression => {
   // Small windows: the cost of a small message is the set-up of its window, and RPC frames are small.

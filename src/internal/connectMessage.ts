@@ -46,7 +46,9 @@ export const make = (
     const message: Signaling.Connect = {
       ...members,
       type: "connect",
-      ...(metadata === undefined ? {} : { metadata: Redacted.isRedacted(metadata) ? Redacted.value(metadata) : metadata }),
+      ...(metadata === undefined
+        ? {}
+        : { metadata: Redacted.isRedacted(metadata) ? Redacted.value(metadata) : metadata }),
       ...(rpcOnly ? { dataChannels: [placeholderChannel] } : {}),
       dataChannelSignaling: true,
       soraClient: `effect-sora-rpc ${Version}`,

@@ -64,14 +64,15 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
     return next
   }
 
-  const timer: Effect.Effect<void> = Effect.suspend(() => clock.sleep(Duration.millis(Math.max(0, wakesAt - now())))).pipe(
-    Effect.map(() => {
-      wakesAt = expireDue()
-      return wakesAt < Infinity
-    }),
-    Effect.repeat({ while: (more) => more }),
-    Effect.asVoid
-  )
+  const timer: Effect.Effect<void> = Effect.suspend(() => clock.sleep(Duration.millis(Math.max(0, wakesAt - now()))))
+    .pipe(
+      Effect.map(() => {
+        wakesAt = expireDue()
+        return wakesAt < Infinity
+      }),
+      Effect.repeat({ while: (more) => more }),
+      Effect.asVoid
+    )
 
   return {
     add(deadline) {

@@ -54,7 +54,10 @@ export const make = (context: Context.Context<never>) => {
           duration.updateUnsafe(seconds, context)
           const error = errorOf(exit)
           if (error !== undefined) {
-            Metric.withAttributes(callErrors, { ...attributes, "error.type": errorType(error) }).updateUnsafe(1, context)
+            Metric.withAttributes(callErrors, { ...attributes, "error.type": errorType(error) }).updateUnsafe(
+              1,
+              context
+            )
           }
         }
       }

@@ -29,7 +29,7 @@ import type * as Take from "effect/Take"
 import { type DataChannelLike, PeerConnection, type PeerConnectionLike } from "../PeerConnection.ts"
 import type { RpcChannel } from "../RpcChannel.ts"
 import * as Signaling from "../Signaling.ts"
-import type { Options, SignalingEvent, SoraConnection, State } from "../SoraConnection.ts"
+import type { Options, SignalingEvent, State } from "../SoraConnection.ts"
 import {
   ConnectionLost,
   ConnectTimeout,
@@ -39,10 +39,18 @@ import {
   type SoraConnectionErrorReason,
   TooManyRedirects
 } from "../SoraConnectionError.ts"
-import { ChannelClosed, type DisconnectReason, PeerFailed, Released, ServerClosed, SocketLost } from "../SoraRpcError.ts"
+import {
+  ChannelClosed,
+  type DisconnectReason,
+  PeerFailed,
+  Released,
+  ServerClosed,
+  type SocketLost
+} from "../SoraRpcError.ts"
 import * as Channel from "./channel.ts"
 import * as ConnectMessage from "./connectMessage.ts"
 import * as SignalingSocket from "./signalingSocket.ts"
+import type { SoraConnection } from "./soraConnection.ts"
 
 /** Redirects in a row before the nodes are taken to disagree. */
 const MaxRedirects = 10
@@ -180,7 +188,9 @@ export const connect = Effect.fnUntraced(function*(
         return true
       case "SocketLost":
       case "ServerClosed":
-        if (switched) sendOnChannel("signaling", disconnect(why._tag === "SocketLost" ? "WEBSOCKET-ONERROR" : "WEBSOCKET-ONCLOSE"))
+        if (switched) {
+          sendOnChannel("signaling", disconnect(why._tag === "SocketLost" ? "WEBSOCKET-ONERROR" : "WEBSOCKET-ONCLOSE"))
+        }
         return switched
       case "PeerFailed":
         return false
@@ -208,11 +218,11 @@ export const connect = Effect.fnUntraced(function*(
 
   const checkReady = () => {
     if (connected || offer === undefined || peer === undefined || endReason !== undefined) return
-    const labels = (offer.dataChannels ?? []).map(({ label }) => label)
+    const labels = new Set((offer.dataChannels ?? []).map(({ label }) => label))
     const open = (label: string) => channels.get(label)?.channel.readyState === "open"
-    const up = labels.includes("rpc")
+    const up = labels.has("rpc")
       ? open("rpc")
-      : labels.includes("signaling")
+      : labels.has("signaling")
       ? open("signaling")
       : peer.connectionState === "connected"
     if (!up) return
@@ -255,7 +265,9 @@ export const connect = Effect.fnUntraced(function*(
 
     const current = () => channels.get(label)?.channel === channel
     const onOpen = () => {
-      if (label === "rpc" && current()) rpc = Channel.fromDataChannel(channel, { compress, maxMessageBytes: maxMessageBytes() })
+      if (label === "rpc" && current()) {
+        rpc = Channel.fromDataChannel(channel, { compress, maxMessageBytes: maxMessageBytes() })
+      }
       Queue.offerUnsafe(inbox, { _tag: "ChannelOpen", label })
     }
     const onMessage = (event: { readonly data: unknown }) => {
@@ -418,8 +430,10 @@ export const connect = Effect.fnUntraced(function*(
         if (message.type === "re-offer" && message.rpcMethods !== undefined) rpcMethods = message.rpcMethods
         return yield* Queue.offer(
           negotiations,
-          Effect.map(answer(made, message.sdp), (sdp) =>
-            reply({ type: message.type === "update" ? "update" : "re-answer", sdp }))
+          Effect.map(
+            answer(made, message.sdp),
+            (sdp) => reply({ type: message.type === "update" ? "update" : "re-answer", sdp })
+          )
         )
       }
       case "ping": {
@@ -446,7 +460,9 @@ export const connect = Effect.fnUntraced(function*(
   })
 
   const onInvalid = (invalid: Signaling.InvalidMessage) =>
-    connected ? Effect.logWarning(`ignored a message: ${invalid.message}`) : Effect.sync(() => end(new Released(), invalid))
+    connected
+      ? Effect.logWarning(`ignored a message: ${invalid.message}`)
+      : Effect.sync(() => end(new Released(), invalid))
 
   const onEvent = Effect.fnUntraced(function*(event: Event) {
     switch (event._tag) {
@@ -519,4 +535,6 @@ export const connect = Effect.fnUntraced(function*(
 
 /** A renegotiation that fails on a running connection ends it: the server waits for the answer. */
 const lostBy = (reason: SoraConnectionErrorReason): DisconnectReason =>
-  reason._tag === "NegotiationFailed" ? new PeerFailed({ state: `unable to renegotiate (${reason.step})` }) : new Released()
+  reason._tag === "NegotiationFailed"
+    ? new PeerFailed({ state: `unable to renegotiate (${reason.step})` })
+    : new Released()

@@ -115,8 +115,7 @@ const dial = Effect.fnUntraced(function*(
     Effect.acquireRelease(
       Effect.try({
         try: () => (webSocket = makeWebSocket(url)),
-        catch: (cause) =>
-          new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
+        catch: (cause) => new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
       }),
       release
     ),

@@ -36,7 +36,9 @@ export class WeriftPeer extends RTCPeerConnection {
   override setLocalDescription(description?: any): Promise<any> {
     if (!this.config.iceServers.some(isStun)) {
       // Without a STUN server of ours the ICE agent would ask a public one.
-      for (const transport of this.iceTransports) (transport.connection as { stunServer?: unknown }).stunServer = undefined
+      for (const transport of this.iceTransports) {
+        ;(transport.connection as { stunServer?: unknown }).stunServer = undefined
+      }
     }
     const gathered = super.setLocalDescription(description)
     this.gathered = gathered

@@ -21,8 +21,12 @@ import { Socket } from "effect/socket"
 import type { PeerConfig } from "werift"
 import * as Dispatcher from "../internal/dispatcher.ts"
 import * as Werift from "../internal/werift.ts"
+import * as NodeSora from "../node/NodeSora.ts"
 import type * as Signaling from "../Signaling.ts"
+import type { SoraConnection } from "../SoraConnection.ts"
+import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import * as SoraMethod from "../SoraMethod.ts"
+import type { SoraRpc } from "../SoraRpc.ts"
 import * as Channels from "./internal/channels.ts"
 import * as ServerConnection from "./internal/connection.ts"
 import * as Methods from "./internal/methods.ts"
@@ -274,3 +278,22 @@ export const make = Effect.fnUntraced(function*<R = never>(
  */
 export const layer = <R = never>(options?: Options<R>): Layer.Layer<SoraServer, SoraServerError, R> =>
   Layer.effect(SoraServer, make(options))
+
+/**
+ * A server on the loopback interface and a client of it, for tests and for
+ * trying things out: everything that a program over `NodeSora.layer` uses is
+ * real, and nothing leaves the machine. The program runs on the live clock.
+ *
+ * ```ts
+ * program.pipe(Effect.provide(SoraServer.layerTest({ channelId: "lobby", role: "sendrecv" })))
+ * ```
+ *
+ * @category layers
+ */
+export const layerTest = <R = never>(
+  connection: Omit<NodeSora.Options, "signalingUrls">,
+  server?: Options<R>
+): Layer.Layer<SoraServer | SoraRpc | SoraConnection, SoraServerError | SoraConnectionError, R> =>
+  Layer.unwrap(Effect.map(SoraServer, ({ url }) => NodeSora.layer({ ...connection, signalingUrls: [url] }))).pipe(
+    Layer.provideMerge(layer(server))
+  )

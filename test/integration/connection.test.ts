@@ -16,8 +16,15 @@ describe("the matrix", () => {
             const other = yield* connect({ url: server.url, role: "recvonly" })
             const { close, connection, rpc } = yield* connect({ url: server.url, simulcast: true })
             yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
-            assert.deepStrictEqual(connection.offer.dataChannels?.find(({ label }) => label === "rpc")?.compress, compress)
-            yield* rpc.call(SoraMethod.PutSignalingNotifyMetadataItem, { key: "k", value: "é".repeat(1000), push: true })
+            assert.deepStrictEqual(
+              connection.offer.dataChannels?.find(({ label }) => label === "rpc")?.compress,
+              compress
+            )
+            yield* rpc.call(SoraMethod.PutSignalingNotifyMetadataItem, {
+              key: "k",
+              value: "é".repeat(1000),
+              push: true
+            })
             const { data } = yield* first(other.connection.push, () => true)
             assert.deepInclude(data, { key: "k", connection_id: connection.offer.connectionId })
             yield* server.reOffer(connection.offer.connectionId)
@@ -102,7 +109,9 @@ describe("a connection", () => {
       const { rpc } = yield* connect({ url: server.url, rpc: { checkMethods: false } })
       assert.deepStrictEqual(yield* rpc.methods, [])
       const error = yield* Effect.flip(rpc.call("9999.0.0/not_exist", { key: "value" }))
-      assert.isTrue(error._tag === "RpcError" && error.code === -32601 && error.message === "UNSUPPORTED-JSON-RPC-METHOD")
+      assert.isTrue(
+        error._tag === "RpcError" && error.code === -32601 && error.message === "UNSUPPORTED-JSON-RPC-METHOD"
+      )
     }))
 
   it.live("answers pings on the WebSocket", () =>
@@ -117,7 +126,11 @@ describe("a connection", () => {
   it.live("sees who joins, with their metadata, and simulcast.switched of its own", () =>
     Effect.gen(function*() {
       const server = yield* SoraServer.make()
-      const sender = yield* connect({ url: server.url, simulcast: true, signalingNotifyMetadata: { nickname: "Stage" } })
+      const sender = yield* connect({
+        url: server.url,
+        simulcast: true,
+        signalingNotifyMetadata: { nickname: "Stage" }
+      })
       yield* sender.rpc.call(SoraMethod.PutSignalingNotifyMetadata, { metadata: { mood: "busy" } })
       const viewer = yield* connect({ url: server.url, role: "recvonly", simulcast: true, simulcastRequestRid: "r2" })
       const created = yield* first(viewer.connection.notify, (event) => event._tag === "connection.created")
@@ -245,7 +258,10 @@ describe("no connection", () => {
   const scripts: Record<string, { readonly send: ReadonlyArray<unknown>; readonly message: RegExp }> = {
     "not JSON": { send: ["s3cret{"], message: /not JSON/ },
     "no object": { send: ["[]"], message: /JSON object/ },
-    "an offer without sdp": { send: [{ ...offer, sdp: undefined, metadata: "s3cret" }], message: /bad "offer".*\n?.*sdp/ },
+    "an offer without sdp": {
+      send: [{ ...offer, sdp: undefined, metadata: "s3cret" }],
+      message: /bad "offer".*\n?.*sdp/
+    },
     "an offer with a wrong member": { send: [{ ...offer, rpc_methods: "s3cret" }], message: /rpc_methods/ },
     "an offer without an application section": { send: [offer], message: /m=application/ },
     "an offer with garbage": {

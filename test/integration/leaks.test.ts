@@ -57,8 +57,7 @@ const server = SoraServer.make({ handlers: [SoraMethod.handle(Hang, () => Effect
 describe("nothing is left of", { concurrent: false }, () => {
   it.live("a server without a client", () => leavesNothing(server))
 
-  it.live("a connection that was made", () =>
-    leavesNothing(Effect.flatMap(server, ({ url }) => connect({ url }))))
+  it.live("a connection that was made", () => leavesNothing(Effect.flatMap(server, ({ url }) => connect({ url }))))
 
   it.live("a connection that was closed while its server goes on", () =>
     leavesNothing(Effect.gen(function*() {
@@ -77,10 +76,13 @@ describe("nothing is left of", { concurrent: false }, () => {
         const { url } = yield* server
         const { close, connection, rpc } = yield* connect({ url, ignoreDisconnectWebsocket })
         yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
-        const calls = yield* Effect.forEach(Array.from({ length: 100 }), () =>
-          Effect.forkChild(Effect.flip(rpc.call(Hang, undefined, { timeout: Duration.infinity })), {
-            startImmediately: true
-          }))
+        const calls = yield* Effect.forEach(
+          Array.from({ length: 100 }),
+          () =>
+            Effect.forkChild(Effect.flip(rpc.call(Hang, undefined, { timeout: Duration.infinity })), {
+              startImmediately: true
+            })
+        )
         yield* close
         for (const error of yield* Fiber.joinAll(calls)) assert.instanceOf(error, SoraRpcError.Disconnected)
         yield* Stream.runDrain(connection.notify)
@@ -101,7 +103,10 @@ describe("nothing is left of", { concurrent: false }, () => {
     })))
 
   /** Interrupts `connect` at the moment that the server's script names. */
-  const interruptedAt = (name: string, script: (reached: Effect.Effect<void>) => Parameters<typeof ScriptedSora.make>[0]) =>
+  const interruptedAt = (
+    name: string,
+    script: (reached: Effect.Effect<void>) => Parameters<typeof ScriptedSora.make>[0]
+  ) =>
     it.live(`connecting, interrupted ${name}`, () =>
       leavesNothing(Effect.gen(function*() {
         const reached = yield* Deferred.make<void>()

@@ -125,8 +125,9 @@ describe("the page's examples", () => {
           }))
         // The three have arrived when this is answered.
         yield* rpc.call("example.method", {})
-        if (how === "the client closes") yield* close
-        else yield* server.disconnect({ connectionId: ownId })
+        if (how === "the client closes") {
+          yield* close
+        } else yield* server.disconnect({ connectionId: ownId })
         for (const error of yield* Fiber.joinAll(calls)) {
           assert.isTrue(error._tag === "Disconnected" && error.code === -1 && error.message === "Disconnected")
         }

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as JsonRpc from "../../src/internal/jsonRpc.ts"
+import { plain, survivesEngine } from "../utils/json.ts"
 
 /** The vectors of `sora-protocol.md`, Appendix B; `J` stands for `"jsonrpc":"2.0"`. */
 const frame = (short: string) => short.replace(/^\{J/, "{\"jsonrpc\":\"2.0\"")
@@ -116,27 +117,25 @@ describe("decodeResponse", () => {
   })
 
   it.prop("reads back every result", [Schema.Natural, Schema.Json], ([id, result]) => {
+    if (!survivesEngine(result)) return true
     const response = JsonRpc.decodeResponse(JSON.stringify({ jsonrpc: "2.0", id, result }))
-    assert.deepStrictEqual(response, { _tag: "Success", id, result: JSON.parse(JSON.stringify(result)) })
+    assert.deepStrictEqual(response, { _tag: "Success", id, result: plain(result) })
     return true
   })
 })
 
 describe("scanMembers", () => {
-  it.prop("agrees with JSON.parse", [Schema.Record(Schema.String, Schema.Json)], ([object]) => {
+  // Held against the object itself: V8's JSON.parse mixes up some names that are one escaped control character.
+  it.prop("finds every member, in the order of the text", [Schema.Record(Schema.String, Schema.Json)], ([object]) => {
     for (const text of [JSON.stringify(object), JSON.stringify(object, null, 2)]) {
-      const parsed = JSON.parse(text)
       const members = JsonRpc.scanMembers(text)
-      assert.deepStrictEqual(members.map(({ name }) => name), Object.keys(JSON.parse(text)).toSorted(byPosition(members)))
-      for (const { name, source } of members) assert.deepStrictEqual(JSON.parse(source), parsed[name])
+      assert.deepStrictEqual(members.map(({ name }) => name), Object.keys(object))
+      if (text.startsWith("{\n")) continue
+      for (const { name, source } of members) assert.strictEqual(source, JSON.stringify(object[name]))
     }
     return true
   })
 })
-
-/** JSON.parse moves integer-like names to the front; the scan keeps the order of the text. */
-const byPosition = (members: ReadonlyArray<JsonRpc.Member>) => (a: string, b: string) =>
-  members.findIndex(({ name }) => name === a) - members.findIndex(({ name }) => name === b)
 
 describe("encodeRequest", () => {
   it("leaves out what is undefined", () => {

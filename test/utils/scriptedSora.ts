@@ -23,7 +23,7 @@ export const make = Effect.fnUntraced(function*(
         open.add(webSocket)
         webSocket.addEventListener("close", () => {
           open.delete(webSocket)
-          if (open.size === 0) for (const resume of waiting.splice(0)) resume(Effect.void)
+          if (open.size === 0) { for (const resume of waiting.splice(0)) resume(Effect.void) }
         })
         return Effect.gen(function*() {
           const messages = yield* Queue.unbounded<any>()

@@ -41,7 +41,8 @@ interface Room {
 }
 
 /** RFC 3339 with microseconds, as Sora writes timestamps (section 1). */
-export const timestamp = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis)).replace("Z", "000Z")
+export const timestamp = (millis: number): string =>
+  DateTime.formatIso(DateTime.makeUnsafe(millis)).replace("Z", "000Z")
 
 const withoutUndefined = <A extends object>(members: A): { [K in keyof A]: Exclude<A[K], undefined> } =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never

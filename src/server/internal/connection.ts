@@ -212,7 +212,9 @@ export const serve = Effect.fnUntraced(function*(
     // SCTP has no event for "all sent and acknowledged": before a close the last bytes have to be looked for.
     const sctp = peer?.sctpTransport?.sctp
     const isSending = () =>
-      Array.from(channels.values()).some(({ channel }) => channel.readyState === "open" && channel.bufferedAmount > 0) ||
+      Array.from(channels.values()).some(({ channel }) =>
+        channel.readyState === "open" && channel.bufferedAmount > 0
+      ) ||
       // Private to werift, which has no public count of the messages in flight.
       sctp !== undefined && sctp["sentQueue"].length > 0
     while (isSending()) yield* Effect.sleep("10 millis")
@@ -243,7 +245,9 @@ export const serve = Effect.fnUntraced(function*(
   }).pipe(
     Effect.ensuring(Scope.close(held, Exit.void)),
     // Whatever went wrong on the way: who waits for the end must not wait for ever.
-    Effect.catchCause((cause) => Effect.logWarning("the development server could not end a connection in order", cause)),
+    Effect.catchCause((cause) =>
+      Effect.logWarning("the development server could not end a connection in order", cause)
+    ),
     Effect.ensuring(Deferred.succeed(tornDown, undefined))
   )
 
@@ -312,7 +316,11 @@ export const serve = Effect.fnUntraced(function*(
       ? ["signaling", "notify", "push", "stats", ...(shared.rpc ? ["rpc"] : [])]
       : []
     for (const label of managed) {
-      yield* attachChannel(label, { channel: made.createDataChannel(label), compress: shared.compress, options: undefined })
+      yield* attachChannel(label, {
+        channel: made.createDataChannel(label),
+        compress: shared.compress,
+        options: undefined
+      })
     }
     for (const options of dataChannelSignaling ? message.dataChannels ?? [] : []) {
       const { compress, label, maxPacketLifeTime, maxRetransmits, ordered, protocol } = options
@@ -326,6 +334,13 @@ export const serve = Effect.fnUntraced(function*(
     }
     // Every offer has an application section, also for a client that wants no channel.
     if (channels.size === 0) made.createDataChannel("unused")
+    // werift rejects a promise that nobody has for a frame that names no channel, which would end the process.
+    const transport = made.sctpTransport!
+    const receive = transport["datachannelReceive"]
+    transport.sctp.onReceive.allUnsubscribe()
+    transport.sctp.onReceive.subscribe((...frame) => {
+      receive(...frame).catch(() => end(internalError))
+    })
     return made
   })
 
@@ -351,7 +366,8 @@ export const serve = Effect.fnUntraced(function*(
     connect = message
     const dataChannelSignaling = grant.dataChannelSignaling ?? message.dataChannelSignaling ?? false
     ignoreSocket = dataChannelSignaling &&
-      (shared.ignoreDisconnectWebsocket ?? grant.ignoreDisconnectWebsocket ?? message.ignoreDisconnectWebsocket ?? false)
+      (shared.ignoreDisconnectWebsocket ?? grant.ignoreDisconnectWebsocket ?? message.ignoreDisconnectWebsocket ??
+        false)
     rpcMethods = shared.rpc && dataChannelSignaling ? grant.rpcMethods ?? shared.allMethods : []
     const made = yield* makePeer(message, dataChannelSignaling)
     const self = makeMember(message, grant)
@@ -378,7 +394,7 @@ export const serve = Effect.fnUntraced(function*(
       ...(grant.metadata === undefined ? {} : { metadata: grant.metadata }),
       config: {
         // Some SDKs read `urls` as an array only (section 2.4).
-        iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls: [urls].flat(), ...credentials })),
+        iceServers: iceServers.map((server) => ({ ...server, urls: [server.urls].flat() })),
         iceTransportPolicy: iceTransportPolicy ?? "all"
       },
       simulcast: self.simulcast,
@@ -645,7 +661,10 @@ export const serve = Effect.fnUntraced(function*(
         Effect.catchCause(onEvent(event), (cause) =>
           Cause.hasInterruptsOnly(cause)
             ? Effect.failCause(cause as Cause.Cause<never>)
-            : Effect.andThen(Effect.logError("the development server failed", cause), Effect.sync(() => end(internalError))))
+            : Effect.andThen(
+              Effect.logError("the development server failed", cause),
+              Effect.sync(() => end(internalError))
+            ))
       ),
       Effect.forever
     )

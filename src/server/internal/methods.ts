@@ -17,7 +17,9 @@ const checkOwn = (
   member: Member,
   implied: { readonly channelId?: string; readonly own?: readonly [name: string, value: string | undefined] }
 ): Effect.Effect<void, ServerError> => {
-  if (implied.channelId && implied.channelId !== member.channelId) return Effect.fail(invalid("channel_id is not yours"))
+  if (implied.channelId && implied.channelId !== member.channelId) {
+    return Effect.fail(invalid("channel_id is not yours"))
+  }
   const [name, value] = implied.own ?? []
   return value && value !== member.connectionId ? Effect.fail(invalid(`${name} is not yours`)) : Effect.void
 }
@@ -39,6 +41,22 @@ export const make = (channels: Channels, now: () => number, options: {
       const member = channels.find(caller.channelId, caller.connectionId)
       return member === undefined ? Effect.fail(invalid("the connection has left its channel")) : use(member)
     })
+
+  /**
+   * Spotlight rids are kept for all senders alike: a guess, as is that an unknown sender is refused (section 4.7 tells
+   * neither).
+   */
+  const checkSpotlight = (member: Member, params: {
+    readonly channelId?: string
+    readonly recvConnectionId?: string
+    readonly sendConnectionId?: string
+  }): Effect.Effect<void, ServerError> => {
+    if (!member.spotlight) return Effect.fail(invalid("spotlight is not active on this connection"))
+    const sender = params.sendConnectionId
+    return sender && channels.find(member.channelId, sender) === undefined
+      ? Effect.fail(invalid("send_connection_id is not in the channel"))
+      : checkOwn(member, { ...params, own: ["recv_connection_id", params.recvConnectionId] })
+  }
 
   /** Tells the receiver about the layers that changed, one event per sender (section 6.3). */
   const switchLayers = (receiver: Member, before: (sender: string) => SoraMethod.Rid) => {
@@ -76,78 +94,91 @@ export const make = (channels: Channels, now: () => number, options: {
   }
 
   return [
-    SoraMethod.handle(SoraMethod.RequestSimulcastRid, (params, caller) =>
-      withMember(caller, (member) =>
-        Effect.gen(function*() {
-          yield* checkOwn(member, {
-            ...params,
-            own: ["receiver_connection_id", params.receiverConnectionId]
-          })
-          if (!member.simulcast) return yield* invalid("simulcast is not active on this connection")
-          if (!member.rpcRids.includes(params.rid)) return yield* invalid("rid is not among simulcast_rpc_rids")
-          const sender = params.senderConnectionId || undefined
-          if (sender !== undefined && channels.find(member.channelId, sender) === undefined) {
-            return yield* invalid("sender_connection_id is not in the channel")
-          }
-          const { all, bySender } = member.rids
-          const previous = new Map(bySender)
-          if (sender === undefined) {
-            member.rids.all = params.rid
-            bySender.clear()
-          } else {
-            bySender.set(sender, params.rid)
-          }
-          switchLayers(member, (id) => previous.get(id) ?? all)
-          return {
-            channelId: member.channelId,
-            receiverConnectionId: member.connectionId,
-            rid: params.rid,
-            ...(sender === undefined ? {} : { senderConnectionId: sender })
-          }
-        }))),
+    SoraMethod.handle(
+      SoraMethod.RequestSimulcastRid,
+      (params, caller) =>
+        withMember(caller, (member) =>
+          Effect.gen(function*() {
+            yield* checkOwn(member, {
+              ...params,
+              own: ["receiver_connection_id", params.receiverConnectionId]
+            })
+            if (!member.simulcast) return yield* invalid("simulcast is not active on this connection")
+            if (!member.rpcRids.includes(params.rid)) return yield* invalid("rid is not among simulcast_rpc_rids")
+            const sender = params.senderConnectionId || undefined
+            if (sender !== undefined && channels.find(member.channelId, sender) === undefined) {
+              return yield* invalid("sender_connection_id is not in the channel")
+            }
+            const { all, bySender } = member.rids
+            const previous = new Map(bySender)
+            if (sender === undefined) {
+              member.rids.all = params.rid
+              bySender.clear()
+            } else {
+              bySender.set(sender, params.rid)
+            }
+            switchLayers(member, (id) => previous.get(id) ?? all)
+            return {
+              channelId: member.channelId,
+              receiverConnectionId: member.connectionId,
+              rid: params.rid,
+              ...(sender === undefined ? {} : { senderConnectionId: sender })
+            }
+          }))
+    ),
 
-    SoraMethod.handle(SoraMethod.RequestSpotlightRid, (params, caller) =>
-      withMember(caller, (member) =>
-        Effect.gen(function*() {
-          yield* checkOwn(member, { ...params, own: ["recv_connection_id", params.recvConnectionId] })
-          if (!member.spotlight) return yield* invalid("spotlight is not active on this connection")
-          member.spotlightRids.focus = params.spotlightFocusRid
-          member.spotlightRids.unfocus = params.spotlightUnfocusRid
-          return {
-            channelId: member.channelId,
-            recvConnectionId: member.connectionId,
-            spotlightFocusRid: params.spotlightFocusRid,
-            spotlightUnfocusRid: params.spotlightUnfocusRid
-          }
-        }))),
+    SoraMethod.handle(
+      SoraMethod.RequestSpotlightRid,
+      (params, caller) =>
+        withMember(caller, (member) =>
+          Effect.gen(function*() {
+            yield* checkSpotlight(member, params)
+            member.spotlightRids.focus = params.spotlightFocusRid
+            member.spotlightRids.unfocus = params.spotlightUnfocusRid
+            return {
+              channelId: member.channelId,
+              recvConnectionId: member.connectionId,
+              spotlightFocusRid: params.spotlightFocusRid,
+              spotlightUnfocusRid: params.spotlightUnfocusRid
+            }
+          }))
+    ),
 
-    SoraMethod.handle(SoraMethod.ResetSpotlightRid, (params, caller) =>
-      withMember(caller, (member) =>
-        Effect.gen(function*() {
-          yield* checkOwn(member, { ...params, own: ["recv_connection_id", params.recvConnectionId] })
-          if (!member.spotlight) return yield* invalid("spotlight is not active on this connection")
-          Object.assign(member.spotlightRids, member.initialSpotlightRids)
-          return { channelId: member.channelId, recvConnectionId: member.connectionId }
-        }))),
+    SoraMethod.handle(
+      SoraMethod.ResetSpotlightRid,
+      (params, caller) =>
+        withMember(caller, (member) =>
+          Effect.gen(function*() {
+            yield* checkSpotlight(member, params)
+            Object.assign(member.spotlightRids, member.initialSpotlightRids)
+            return { channelId: member.channelId, recvConnectionId: member.connectionId }
+          }))
+    ),
 
-    SoraMethod.handle(SoraMethod.PutSignalingNotifyMetadata, (params, caller) =>
-      withMember(caller, (member) =>
-        Effect.gen(function*() {
-          yield* checkOwn(member, { ...params, own: ["connection_id", params.connectionId] })
-          put(member, params.metadata, params.push, { action: "PutMetadata", metadata: params.metadata })
-          return params.metadata
-        }))),
+    SoraMethod.handle(
+      SoraMethod.PutSignalingNotifyMetadata,
+      (params, caller) =>
+        withMember(caller, (member) =>
+          Effect.gen(function*() {
+            yield* checkOwn(member, { ...params, own: ["connection_id", params.connectionId] })
+            put(member, params.metadata, params.push, { action: "PutMetadata", metadata: params.metadata })
+            return params.metadata
+          }))
+    ),
 
-    SoraMethod.handle(SoraMethod.PutSignalingNotifyMetadataItem, (params, caller) =>
-      withMember(caller, (member) =>
-        Effect.gen(function*() {
-          yield* checkOwn(member, { ...params, own: ["connection_id", params.connectionId] })
-          const stored = member.authzMetadata ?? {}
-          if (!isObject(stored)) return yield* invalid("the stored metadata is not an object")
-          const { key, value } = params
-          const metadata = { ...stored, [key]: value }
-          put(member, metadata, params.push, { action: "PutMetadataItem", key, value })
-          return options.itemResult === "item" ? { key, value } : metadata
-        })))
+    SoraMethod.handle(
+      SoraMethod.PutSignalingNotifyMetadataItem,
+      (params, caller) =>
+        withMember(caller, (member) =>
+          Effect.gen(function*() {
+            yield* checkOwn(member, { ...params, own: ["connection_id", params.connectionId] })
+            const stored = member.authzMetadata ?? {}
+            if (!isObject(stored)) return yield* invalid("the stored metadata is not an object")
+            const { key, value } = params
+            const metadata = { ...stored, [key]: value }
+            put(member, metadata, params.push, { action: "PutMetadataItem", key, value })
+            return options.itemResult === "item" ? { key, value } : metadata
+          }))
+    )
   ]
 }

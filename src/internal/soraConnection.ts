@@ -1,0 +1,41 @@
+/**
+ * The service tag of `SoraConnection`, apart from what makes one: `SoraRpc`
+ * needs the tag, and must not pull in signaling and its unstable modules.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import type { PeerConnectionLike } from "../PeerConnection.ts"
+import type { RpcChannel } from "../RpcChannel.ts"
+import type * as Signaling from "../Signaling.ts"
+import type { SignalingEvent, State } from "../SoraConnection.ts"
+
+/**
+ * One connection to Sora.
+ *
+ * The streams give a new subscriber the latest 64 events first, so that those
+ * which came while the connection was made are not lost to it; a subscriber
+ * that falls 1,024 events behind loses the oldest. They end with the connection.
+ *
+ * @category services
+ */
+export class SoraConnection extends Context.Service<SoraConnection, {
+  /** The server's offer: ids, `rpcMethods`, `metadata`, … */
+  readonly offer: Signaling.Offer
+  /** `rpc_methods` of the offer, or of a later re-offer that changed them; empty when nothing was granted. */
+  readonly rpcMethods: () => ReadonlyArray<string>
+  readonly state: Effect.Effect<State>
+  /** The current state and each later one. Ends after `Disconnected`. */
+  readonly changes: Stream.Stream<State>
+  /** Notify events of the channel (section 6). */
+  readonly notify: Stream.Stream<Signaling.Notify>
+  /** Pushes to the channel (sections 4.10 and 4.11). */
+  readonly push: Stream.Stream<Signaling.Push>
+  /** Every signaling message, both ways. What was sent includes `metadata`: mind where you log it. */
+  readonly signaling: Stream.Stream<SignalingEvent>
+  /** The `rpc` channel; none when the server offered none (section 4.1). */
+  readonly rpcChannel: Option.Option<RpcChannel>
+  /** The peer connection itself, for tracks and statistics. */
+  readonly peerConnection: PeerConnectionLike
+}>()("effect-sora-rpc/SoraConnection") {}

@@ -1,0 +1,80 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Metric, Tracer } from "effect"
+import { TestClock } from "effect/testing"
+import * as FakePeer from "./utils/fakePeer.ts"
+
+/** A tracer that keeps its spans. */
+const makeTracer = () => {
+  const spans: Array<Tracer.Span> = []
+  const tracer = Tracer.make({
+    span(options) {
+      const span = new Tracer.NativeSpan(options)
+      spans.push(span)
+      return span
+    }
+  })
+  return { spans, tracer }
+}
+
+const metric = (id: string, attributes: Record<string, string>) =>
+  Effect.map(Metric.snapshot, (states) =>
+    states.find((state) =>
+      state.id === id &&
+      Object.entries(attributes).every(([name, value]) =>
+        (state.attributes as Record<string, string>)?.[name] === value
+      )
+    )?.state as any)
+
+describe("spans", () => {
+  it.effect("one client span per call, with the names of the conventions and nothing of the params", () =>
+    Effect.gen(function*() {
+      const { spans, tracer } = makeTracer()
+      const peer = yield* FakePeer.make()
+      const fiber = yield* Effect.forkChild(
+        Effect.exit(peer.rpc.call("m", { token: "s3cret" })).pipe(Effect.withTracer(tracer)),
+        { startImmediately: true }
+      )
+      peer.send({ id: 1, error: { code: -32601, message: "UNSUPPORTED-JSON-RPC-METHOD" } })
+      yield* Fiber.join(fiber)
+      yield* peer.rpc.notify("n", { a: 1 }).pipe(Effect.withTracer(tracer))
+      const [call, notification] = spans
+      assert.deepStrictEqual([call?.name, call?.kind, notification?.name], ["m", "client", "n"])
+      assert.deepStrictEqual(Object.fromEntries(call!.attributes), {
+        "rpc.system.name": "jsonrpc",
+        "rpc.method": "m",
+        "jsonrpc.protocol.version": "2.0",
+        "jsonrpc.request.id": "1",
+        "error.type": "-32601",
+        "rpc.response.status_code": "-32601"
+      })
+      assert.isTrue(call!.status._tag === "Ended" && Exit.isFailure(call!.status.exit))
+      assert.isFalse(notification!.attributes.has("jsonrpc.request.id"))
+      assert.notInclude(JSON.stringify(spans.map(({ attributes }) => [...attributes])), "s3cret")
+    }))
+})
+
+describe("metrics", () => {
+  it.effect("calls, errors, waiting and dropped frames are counted", () =>
+    Effect.gen(function*() {
+      const peer = yield* FakePeer.make({ methods: ["observed"] })
+      const dropped = (reason: string) => metric("sora.rpc.client.responses.dropped", { reason })
+      const fine = yield* Effect.forkChild(peer.rpc.call("observed"), { startImmediately: true })
+      const late = yield* Effect.forkChild(Effect.flip(peer.rpc.call("observed", {}, { timeout: "1 second" })), {
+        startImmediately: true
+      })
+      assert.strictEqual((yield* metric("sora.rpc.client.waiting", {})).value, 2)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(late)
+      for (const frame of ["{", { id: 2, result: 1 }, { result: 1 }]) peer.send(frame)
+      peer.send({ id: 1, result: 1 })
+      yield* Fiber.join(fine)
+      const duration = yield* metric("rpc.client.call.duration", { "rpc.method": "observed" })
+      assert.deepStrictEqual([duration.count, duration.sum], [2, 2])
+      const errors = yield* metric("sora.rpc.client.errors", { "rpc.method": "observed", "error.type": "TimeoutError" })
+      assert.strictEqual(errors.count, 1)
+      assert.strictEqual((yield* metric("sora.rpc.client.waiting", {})).value, 0)
+      for (const reason of ["malformed", "late", "uncorrelated"]) {
+        assert.strictEqual((yield* dropped(reason)).count, 1, reason)
+      }
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+})
