@@ -9,6 +9,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -74,14 +75,20 @@ export interface Shared {
   readonly handles: Map<string, Handle>
 }
 
+/** What the server's API asked of a connection, and it could not do. */
+export class HandleError extends Data.TaggedError("HandleError")<{
+  readonly message: string
+  readonly cause?: unknown
+}> {}
+
 /** What the server's API does with a connection. */
 export interface Handle {
   readonly member: Member
   readonly switched: () => boolean
   readonly end: (end: End) => void
   readonly ended: Effect.Effect<void>
-  readonly reOffer: Effect.Effect<void, Error>
-  readonly requestStats: Effect.Effect<Schema.Json, Error>
+  readonly reOffer: Effect.Effect<void, HandleError>
+  readonly requestStats: Effect.Effect<Schema.Json, HandleError>
 }
 
 type Event =
@@ -158,8 +165,8 @@ export const serve = Effect.fnUntraced(function*(
   let rpcMethods: ReadonlyArray<string> = []
   const channels = new Map<string, ServerChannel>()
   const renegotiating = Semaphore.makeUnsafe(1)
-  const reAnswers: Array<Deferred.Deferred<void, Error>> = []
-  const statsRequests: Array<Deferred.Deferred<Schema.Json, Error>> = []
+  const reAnswers: Array<Deferred.Deferred<void, HandleError>> = []
+  const statsRequests: Array<Deferred.Deferred<Schema.Json, HandleError>> = []
 
   const end = (by: End) => {
     if (ended) return
@@ -239,7 +246,7 @@ export const serve = Effect.fnUntraced(function*(
     if (peer?.connectionState === "connected") yield* Effect.timeoutOption(Deferred.await(peerGone), CloseGrace)
     // `ws` would wait 30 seconds for the other half of the handshake.
     if (socketOpen && "terminate" in webSocket) (webSocket as { terminate: () => void }).terminate()
-    const gaveUp = Exit.fail(new Error("the connection ended"))
+    const gaveUp = Exit.fail(new HandleError({ message: "the connection ended" }))
     for (const waiting of reAnswers) Deferred.doneUnsafe(waiting, gaveUp)
     for (const waiting of statsRequests) Deferred.doneUnsafe(waiting, gaveUp)
   }).pipe(
@@ -456,18 +463,21 @@ export const serve = Effect.fnUntraced(function*(
   const reOffer: Handle["reOffer"] = Effect.gen(function*() {
     const made = peer
     if (made === undefined || made.signalingState !== "stable" || made.connectionState !== "connected") {
-      return yield* Effect.fail(new Error("the connection is not up, or an offer waits for its answer"))
+      return yield* new HandleError({ message: "the connection is not up, or an offer waits for its answer" })
     }
-    const answered = yield* Deferred.make<void, Error>()
+    const answered = yield* Deferred.make<void, HandleError>()
     reAnswers.push(answered)
-    const sdp = yield* Effect.mapError(makeOffer(made), ({ cause }) => new Error("no new offer", { cause }))
+    const sdp = yield* Effect.mapError(
+      makeOffer(made),
+      ({ cause }) => new HandleError({ message: "no new offer", cause })
+    )
     deliver("signaling", { type: "re-offer", sdp })
     return yield* Deferred.await(answered)
     // One at a time: a peer has one pending offer.
   }).pipe(renegotiating.withPermit)
 
   const requestStats: Handle["requestStats"] = Effect.gen(function*() {
-    const answered = yield* Deferred.make<Schema.Json, Error>()
+    const answered = yield* Deferred.make<Schema.Json, HandleError>()
     statsRequests.push(answered)
     if (switched) sendOnChannel("stats", JSON.stringify(Signaling.encodeServerMessage({ type: "req-stats" })))
     else sendOnSocket({ type: "ping", stats: true })
