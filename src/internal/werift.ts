@@ -52,6 +52,20 @@ export class WeriftPeer extends RTCPeerConnection {
     })
     return Promise.race([gathered, applied])
   }
+
+  override async setRemoteDescription(description: Parameters<RTCPeerConnection["setRemoteDescription"]>[0]) {
+    await super.setRemoteDescription(description)
+    const transport = this.sctpTransport
+    if (description.type !== "offer" || transport === undefined || this.#guarded === transport.sctp) return
+    // werift rejects a promise that nobody has for a frame that names no channel, which would end the process.
+    this.#guarded = transport.sctp
+    const receive = transport["datachannelReceive"]
+    transport.sctp.onReceive.allUnsubscribe()
+    transport.sctp.onReceive.subscribe((...frame) => {
+      receive(...frame).catch(() => {})
+    })
+  }
+  #guarded: unknown
 }
 
 /**
