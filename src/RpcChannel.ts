@@ -35,8 +35,13 @@ export const MaxMessageBytes: number = Channel.MaxMessageBytes
 export interface Listener {
   /** A frame arrived, decompressed and decoded. */
   readonly onFrame: (frame: string) => void
-  /** There is buffer space again after {@link RpcChannel.isWritable} was false. */
+  /** Frames can be sent again after {@link RpcChannel.isWritable} was false, or after an interruption. */
   readonly onWritable: () => void
+  /**
+   * The connection broke and is being made again: nothing that was sent will be
+   * answered, and nothing can be sent until `onWritable`.
+   */
+  readonly onInterrupted: (reason: DisconnectReason) => void
   /** A message arrived that is no text: broken zlib, over 16 MiB, not UTF-8. It is lost. */
   readonly onMalformed: (detail: string) => void
   /** The channel ended. Nothing follows. */

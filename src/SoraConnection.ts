@@ -7,17 +7,18 @@
  * The connection is made when the `rpc` DataChannel is open, or, where the
  * server offers none, when the peer connection is up. It ends when its scope
  * closes, when the server says so, when a DataChannel closes or when the peer
- * connection fails; it is not made again by itself.
+ * connection fails. With `reconnect` it is then made again.
  */
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
-import * as Session from "./internal/session.ts"
+import * as Connection from "./internal/connection.ts"
 import { SoraConnection } from "./internal/soraConnection.ts"
 import type { PeerConnection } from "./PeerConnection.ts"
 import type * as Signaling from "./Signaling.ts"
@@ -31,7 +32,11 @@ import type { DisconnectReason } from "./SoraRpcError.ts"
  * @category models
  */
 export interface Options extends Omit<typeof Signaling.Connect.Type, ConnectMembersOfOurs> {
-  /** Signaling URLs (`ws:` or `wss:`) of the same Sora cluster, tried in this order. */
+  /**
+   * Signaling URLs (`ws:` or `wss:`) of the same Sora cluster. They are dialled
+   * in this order, each `attemptDelay` after the one before it or as soon as
+   * that has failed; the first that opens is taken.
+   */
   readonly signalingUrls: ReadonlyArray<string>
   /**
    * Goes to the server's authentication only; where access tokens are. Wrap it
@@ -40,10 +45,25 @@ export interface Options extends Omit<typeof Signaling.Connect.Type, ConnectMemb
   readonly metadata?: Schema.Json | Redacted.Redacted<Schema.Json> | undefined
   /** Time for the whole of connecting. Default 30 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
+  /** Time before the next signaling URL is dialled as well. Default 250 milliseconds (RFC 8305, section 5). */
+  readonly attemptDelay?: Duration.Input | undefined
   /** Time for one signaling URL to open. Default 5 seconds. */
   readonly openTimeout?: Duration.Input | undefined
   /** Time that the server has to close its side on disconnect. Default 3 seconds. */
   readonly disconnectTimeout?: Duration.Input | undefined
+  /**
+   * Whether a connection that broke is made again, and when: `true` for
+   * {@link reconnectSchedule}, or a schedule of your own, whose input is why the
+   * last attempt failed. Default false.
+   *
+   * The first attempt comes after a second, which Sora needs to let the old
+   * connection go (section 2.16). An end that was meant is not followed by
+   * another connection: the scope closed, or Sora's API said
+   * `DISCONNECTED-API`. Nor is a refusal that retrying cannot cure, such as one
+   * by the authentication. The connection that the layer begins with is not
+   * retried.
+   */
+  readonly reconnect?: boolean | Schedule.Schedule<unknown, SoraConnectionError> | undefined
 }
 
 /** Set by this library: RPC needs DataChannel signaling, the others describe the client. */
@@ -59,12 +79,15 @@ type ConnectMembersOfOurs =
 
 /**
  * Where a connection stands. `switched` tells whether signaling has moved from
- * the WebSocket to the DataChannels.
+ * the WebSocket to the DataChannels. `Reconnecting` says why the connection
+ * broke and which attempt is under way or waited for, from 1. `Disconnected` is
+ * the end.
  *
  * @category models
  */
 export type State =
   | { readonly _tag: "Connected"; readonly switched: boolean }
+  | { readonly _tag: "Reconnecting"; readonly reason: DisconnectReason; readonly attempt: number }
   | { readonly _tag: "Disconnected"; readonly reason: DisconnectReason }
 
 /**
@@ -91,6 +114,15 @@ export {
 } from "./internal/soraConnection.ts"
 
 /**
+ * When a broken connection is made again by default: after 1 s, 2 s, 4 s and so
+ * on up to 30 s, each varied by a fifth so that many clients do not come back at
+ * once, without end.
+ *
+ * @category schedules
+ */
+export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> = Connection.reconnectSchedule
+
+/**
  * Connects; the connection lives as long as the scope.
  *
  * @category constructors
@@ -101,7 +133,7 @@ export const make: (
   SoraConnection["Service"],
   SoraConnectionError,
   PeerConnection | Socket.WebSocketConstructor | Scope.Scope
-> = Session.connect
+> = Connection.make
 
 /**
  * Connects; the connection lives as long as the layer.

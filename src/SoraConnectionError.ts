@@ -146,4 +146,28 @@ export class SoraConnectionError extends Schema.TaggedError<SoraConnectionError>
   override get message(): string {
     return this.reason.message
   }
+  /**
+   * Whether another attempt may succeed where this one did not: not after bad
+   * options, a malformed offer, or a refusal other than for lack of time or of
+   * room (section 2.11).
+   */
+  get isRetryable(): boolean {
+    switch (this.reason._tag) {
+      case "InvalidOptions":
+      case "InvalidMessage":
+        return false
+      case "Refused":
+        return this.reason.code !== 4490 || Passing.has(this.reason.reason)
+      default:
+        return true
+    }
+  }
 }
+
+/** Reasons of signaling failures that pass by themselves. */
+const Passing: ReadonlySet<string> = new Set([
+  "TIMEOUT",
+  "INTERNAL-ERROR",
+  "DUPLICATED-CHANNEL-ID",
+  "PONG-TIMEOUT-ERROR"
+])

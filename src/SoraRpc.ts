@@ -5,8 +5,9 @@
  * A call ends exactly once: with its result, with one of the three errors of
  * `SoraRpcError`, or by interruption. Interrupting a call cancels it on this
  * side; the server may still act on it, and its late response is dropped.
- * Nothing is retried: methods have side effects. When the connection ends every
- * waiting call fails with `Disconnected`, and so does every later one.
+ * Nothing is retried: methods have side effects. When the connection breaks
+ * every waiting call fails with `Disconnected`; so does every later one, unless
+ * the connection is made again.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -57,6 +58,12 @@ export interface Options {
   readonly maxInFlight?: number | undefined
   /** Calls that may wait for their turn; one more fails with `Unavailable`. Default 65,536. */
   readonly maxQueued?: number | undefined
+  /**
+   * What happens to a call made while the connection is being made again (see
+   * `reconnect` of `SoraConnection`): it waits for the new connection, within its
+   * own timeout, or fails at once with `Disconnected`. Default `"wait"`.
+   */
+  readonly whenDisconnected?: "wait" | "fail" | undefined
 }
 
 /**
@@ -111,7 +118,8 @@ const makeClient = Effect.fnUntraced(function*(
     defaultTimeout: options?.defaultTimeout ?? "5 seconds",
     checkMethods: options?.checkMethods ?? true,
     maxInFlight: options?.maxInFlight ?? 32,
-    maxQueued: options?.maxQueued ?? 65_536
+    maxQueued: options?.maxQueued ?? 65_536,
+    whenDisconnected: options?.whenDisconnected ?? "wait"
   })
   return SoraRpc.of({ methods: Effect.sync(client.methods), call: client.call, notify: client.notify })
 })

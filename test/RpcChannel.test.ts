@@ -17,7 +17,8 @@ const listen = (channel: RpcChannel.RpcChannel) => {
     onFrame: (frame) => frames.push(frame),
     onMalformed: (detail) => malformed.push(detail),
     onEnd: (reason) => ends.push(reason),
-    onWritable: () => void writable++
+    onWritable: () => void writable++,
+    onInterrupted() {}
   })
   return { frames, malformed, ends, writable: () => writable }
 }
@@ -156,7 +157,13 @@ describe("fromDataChannel", () => {
   it.effect("has one owner at a time", () =>
     Effect.gen(function*() {
       const [channel] = yield* RpcChannel.makePair
-      const detach = channel.listenUnsafe({ onFrame() {}, onMalformed() {}, onEnd() {}, onWritable() {} })
+      const detach = channel.listenUnsafe({
+        onFrame() {},
+        onMalformed() {},
+        onEnd() {},
+        onWritable() {},
+        onInterrupted() {}
+      })
       assert.throws(() => listen(channel))
       detach()
       listen(channel)

@@ -16,6 +16,7 @@ const makeClient = Effect.fnUntraced(function*(options?: Partial<Client.Options>
   server.listenUnsafe({
     onFrame: (frame) => sent.push(JSON.parse(frame)),
     onWritable: () => {},
+    onInterrupted: () => {},
     onMalformed: () => {},
     onEnd: () => {}
   })
@@ -24,6 +25,7 @@ const makeClient = Effect.fnUntraced(function*(options?: Partial<Client.Options>
     checkMethods: true,
     maxInFlight: 32,
     maxQueued: 100,
+    whenDisconnected: "wait",
     ...options
   })
   const answer = (id: number) => server.sendUnsafe(JSON.stringify({ jsonrpc: "2.0", id, result: id }))
@@ -397,7 +399,8 @@ describe("the end", () => {
         defaultTimeout: "5 seconds",
         checkMethods: true,
         maxInFlight: 1,
-        maxQueued: 1
+        maxQueued: 1,
+        whenDisconnected: "wait"
       })
       for (const method of ["m", "nope"]) {
         const error = yield* Effect.flip(rpc.call(method, undefined, undefined))

@@ -16,8 +16,12 @@ const DefaultHighWaterMark = 65_536
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { fatal: true })
 
-/** What every channel does with its listener and its end. */
-const makeCore = (onDetach: () => void) => {
+/**
+ * What every channel does with its listener and its end.
+ *
+ * @internal
+ */
+export const makeCore = (onDetach: () => void) => {
   let listener: Listener | undefined
   let ended: DisconnectReason | undefined
   return {

@@ -8,8 +8,8 @@
  * - A call ends once. Every way to end it goes through `take`, which removes it
  *   from the table, the queue and the deadlines first; a second one finds nothing.
  * - It is registered before it is sent, because the answer may come at once.
- * - `end` stores the reason, empties the table, and only then tells the callers,
- *   because a caller may call again at once.
+ * - `failAll` empties the table and only then tells the callers, because a caller
+ *   may call again at once.
  */
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -48,6 +48,7 @@ export interface Options {
   readonly checkMethods: boolean
   readonly maxInFlight: number
   readonly maxQueued: number
+  readonly whenDisconnected: "wait" | "fail"
 }
 
 /** A method prepared for calling: how to encode its params and decode its result. */
@@ -127,6 +128,8 @@ export const make = Effect.fnUntraced(function*(
   const queue = new Set<Call>()
   let nextId = 1
   let ended: DisconnectReason | undefined
+  /** Set while the connection is being made again. */
+  let interrupted: DisconnectReason | undefined
 
   const take = (call: Call): boolean => {
     const found = call.id !== undefined && waiting.delete(call.id) || queue.delete(call)
@@ -206,6 +209,20 @@ export const make = Effect.fnUntraced(function*(
   const end = (reason: DisconnectReason) => {
     if (ended !== undefined) return
     ended = reason
+    failAll(reason)
+  }
+
+  const onInterrupted = (reason: DisconnectReason) => {
+    interrupted = reason
+    failAll(reason)
+  }
+
+  const onWritable = () => {
+    interrupted = undefined
+    pump()
+  }
+
+  const failAll = (reason: DisconnectReason) => {
     const calls = [...waiting.values(), ...queue]
     for (const call of calls) take(call)
     const exit = Exit.fail(new Disconnected({ reason }))
@@ -216,7 +233,8 @@ export const make = Effect.fnUntraced(function*(
     Effect.sync(() =>
       rpc?.listenUnsafe({
         onFrame,
-        onWritable: pump,
+        onWritable,
+        onInterrupted,
         onMalformed: () => metrics.dropped("malformed"),
         onEnd: end
       })
@@ -274,6 +292,8 @@ export const make = Effect.fnUntraced(function*(
   const unusable = (method: string): RpcError | Disconnected | undefined =>
     ended !== undefined
       ? new Disconnected({ reason: ended })
+      : interrupted !== undefined && options.whenDisconnected === "fail"
+      ? new Disconnected({ reason: interrupted })
       : rpc === undefined
       ? new RpcError({ method, reason: new Unavailable({ detail: "the server opened no rpc channel" }) })
       : undefined

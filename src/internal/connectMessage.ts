@@ -31,10 +31,12 @@ export const make = (
 ): Effect.Effect<Signaling.Connect, SoraConnectionError> =>
   Effect.suspend(() => {
     const {
+      attemptDelay: _attemptDelay,
       connectTimeout: _connectTimeout,
       disconnectTimeout: _disconnectTimeout,
       metadata,
       openTimeout: _openTimeout,
+      reconnect: _reconnect,
       signalingUrls: _signalingUrls,
       ...members
     } = options

@@ -167,6 +167,7 @@ export const serve = Effect.fnUntraced(function*<R>(
             if (answer !== undefined) channel.sendUnsafe(answer)
           })),
         onWritable: () => {},
+        onInterrupted: () => {},
         onMalformed: () => {},
         onEnd: () => {}
       })

@@ -17,19 +17,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
-import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
-import type * as Take from "effect/Take"
 import { type DataChannelLike, PeerConnection, type PeerConnectionLike } from "../PeerConnection.ts"
 import type { RpcChannel } from "../RpcChannel.ts"
 import * as Signaling from "../Signaling.ts"
-import type { Options, SignalingEvent, State } from "../SoraConnection.ts"
+import type { Options, SignalingEvent } from "../SoraConnection.ts"
 import {
   ConnectionLost,
   ConnectTimeout,
@@ -50,16 +45,12 @@ import {
 import * as Channel from "./channel.ts"
 import * as ConnectMessage from "./connectMessage.ts"
 import * as SignalingSocket from "./signalingSocket.ts"
-import type { SoraConnection } from "./soraConnection.ts"
 
 /** Redirects in a row before the nodes are taken to disagree. */
 const MaxRedirects = 10
 
 /** How long a peer may be `disconnected` before it is given up; the JS and Rust SDKs wait as long. */
 const DisconnectedGrace = Duration.seconds(10)
-
-const Replay = 64
-const Capacity = 1024
 
 type Event =
   | { readonly _tag: "SocketMessage"; readonly text: string }
@@ -77,19 +68,44 @@ interface OpenChannel {
 
 const fail = (reason: SoraConnectionErrorReason) => new SoraConnectionError({ reason })
 
+/**
+ * What is told of a session as it happens.
+ *
+ * @internal
+ */
+export interface Observer {
+  readonly onMessage: (event: SignalingEvent) => void
+  readonly onNotify: (notify: Signaling.Notify) => void
+  readonly onPush: (push: Signaling.Push) => void
+  readonly onSwitched: Effect.Effect<void>
+}
+
 /** @internal */
+export interface Session {
+  readonly offer: Signaling.Offer
+  readonly rpcMethods: () => ReadonlyArray<string>
+  readonly switched: () => boolean
+  readonly rpc: RpcChannel | undefined
+  readonly peer: PeerConnectionLike
+  /** Why it ended, once it has. */
+  readonly ended: Effect.Effect<DisconnectReason>
+}
+
+/**
+ * Connects; the session ends with the scope, if it has not before.
+ *
+ * @internal
+ */
 export const connect = Effect.fnUntraced(function*(
-  options: Options
-): Effect.fn.Return<
-  SoraConnection["Service"],
-  SoraConnectionError,
-  PeerConnection | Socket.WebSocketConstructor | Scope.Scope
-> {
+  options: Options,
+  observer: Observer
+): Effect.fn.Return<Session, SoraConnectionError, PeerConnection | Socket.WebSocketConstructor | Scope.Scope> {
   const platform = yield* PeerConnection
   const webSocketConstructor = yield* Socket.WebSocketConstructor
   const connectMessage = yield* ConnectMessage.make(options, platform.environment)
   const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds")
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
+  const attemptDelay = Duration.fromInputUnsafe(options.attemptDelay ?? "250 millis")
   const disconnectTimeout = Duration.fromInputUnsafe(options.disconnectTimeout ?? "3 seconds")
 
   // Everything that the connection holds. Closed by `teardown`, never by the caller's scope alone,
@@ -100,11 +116,6 @@ export const connect = Effect.fnUntraced(function*(
   const endedBy = yield* Deferred.make<DisconnectReason>()
   const allClosed = yield* Deferred.make<void>()
   const negotiations = yield* Queue.unbounded<Effect.Effect<void, SoraConnectionError>>()
-
-  const state = yield* SubscriptionRef.make<State>({ _tag: "Connected", switched: false })
-  const signaling = yield* PubSub.sliding<Take.Take<SignalingEvent>>({ capacity: Capacity, replay: Replay })
-  const notify = yield* PubSub.sliding<Take.Take<Signaling.Notify>>({ capacity: Capacity, replay: Replay })
-  const push = yield* PubSub.sliding<Take.Take<Signaling.Push>>({ capacity: Capacity, replay: Replay })
 
   let waitingFor = "a signaling URL to open"
   let socket: SignalingSocket.SignalingSocket | undefined
@@ -124,13 +135,11 @@ export const connect = Effect.fnUntraced(function*(
 
   // ---------------------------------------------------------------- sending
 
-  const observeMessage = (event: SignalingEvent) => PubSub.publishUnsafe(signaling, [event])
-
   const sendOnSocket = (message: Signaling.ClientMessage) => {
     if (socket === undefined) return
     const wire = Signaling.encodeClientMessage(message)
     if (socket.send(JSON.stringify(wire))) {
-      observeMessage({ direction: "sent", transport: "websocket", message: wire })
+      observer.onMessage({ direction: "sent", transport: "websocket", message: wire })
     }
   }
 
@@ -143,7 +152,7 @@ export const connect = Effect.fnUntraced(function*(
     } catch {
       return false
     }
-    observeMessage({ direction: "sent", transport: "datachannel", label, message: wire })
+    observer.onMessage({ direction: "sent", transport: "datachannel", label, message: wire })
     return true
   }
 
@@ -199,13 +208,9 @@ export const connect = Effect.fnUntraced(function*(
 
   const teardown = Effect.gen(function*() {
     const why = yield* Deferred.await(endedBy)
-    yield* SubscriptionRef.set(state, { _tag: "Disconnected", reason: why })
     if (sayGoodbye(why)) yield* Effect.timeoutOption(Deferred.await(allClosed), disconnectTimeout)
     if (socket !== undefined) yield* socket.close("disconnected")
     yield* Scope.close(held, Exit.void)
-    PubSub.publishUnsafe(signaling, Exit.void)
-    PubSub.publishUnsafe(notify, Exit.void)
-    PubSub.publishUnsafe(push, Exit.void)
   })
 
   // In a fiber of its own, which nobody interrupts: an interrupted caller still says goodbye.
@@ -244,6 +249,7 @@ export const connect = Effect.fnUntraced(function*(
     waitingFor = "a signaling URL to open"
     const opened = yield* SignalingSocket.open(urls, {
       openTimeout,
+      attemptDelay,
       onMessage: (text) => Queue.offerUnsafe(inbox, { _tag: "SocketMessage", text }),
       onEnd: (reason) => Queue.offerUnsafe(inbox, { _tag: "SocketEnded", reason })
     }).pipe(
@@ -393,7 +399,7 @@ export const connect = Effect.fnUntraced(function*(
   const onMessage = Effect.fnUntraced(function*(text: string, label: string | undefined) {
     const parsed = Signaling.parseMessage(text)
     if (Result.isFailure(parsed)) return yield* onInvalid(parsed.failure)
-    observeMessage(
+    observer.onMessage(
       label === undefined
         ? { direction: "received", transport: "websocket", message: parsed.success }
         : { direction: "received", transport: "datachannel", label, message: parsed.success }
@@ -443,13 +449,13 @@ export const connect = Effect.fnUntraced(function*(
       case "req-stats":
         return yield* beside(Effect.map(statistics, (reports) => reply({ type: "stats", reports })))
       case "notify":
-        return void PubSub.publishUnsafe(notify, [message])
+        return observer.onNotify(message)
       case "push":
-        return void PubSub.publishUnsafe(push, [message])
+        return observer.onPush(message)
       case "switched": {
         switched = true
         ignoreSocket = message.ignoreDisconnectWebsocket ?? offer?.ignoreDisconnectWebsocket ?? false
-        yield* SubscriptionRef.set(state, { _tag: "Connected", switched: true })
+        yield* observer.onSwitched
         return yield* checkSwitched
       }
       case "close":
@@ -523,13 +529,10 @@ export const connect = Effect.fnUntraced(function*(
   return {
     offer: offer!,
     rpcMethods: () => rpcMethods,
-    state: SubscriptionRef.get(state),
-    changes: Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected"),
-    notify: Stream.fromPubSubTake(notify),
-    push: Stream.fromPubSubTake(push),
-    signaling: Stream.fromPubSubTake(signaling),
-    rpcChannel: Option.map(Option.fromUndefinedOr(rpc), ({ channel }) => channel),
-    peerConnection: peer!
+    switched: () => switched,
+    rpc: rpc?.channel,
+    peer: peer!,
+    ended: Deferred.await(endedBy)
   }
 })
 

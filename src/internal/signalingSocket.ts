@@ -1,11 +1,12 @@
 /**
  * The signaling WebSocket: the first URL that opens, its messages, its end.
  */
-import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
 import { Unreachable } from "../SoraConnectionError.ts"
@@ -23,7 +24,10 @@ export interface SignalingSocket {
 const CloseGrace = Duration.seconds(1)
 
 interface Options {
+  /** Time for one URL to open. */
   readonly openTimeout: Duration.Duration
+  /** Time before the next URL is dialled as well. */
+  readonly attemptDelay: Duration.Duration
   readonly onMessage: (text: string) => void
   readonly onEnd: (reason: ServerClosed | SocketLost) => void
 }
@@ -59,32 +63,53 @@ const describe = ({ reason }: Socket.SocketError): string => {
 }
 
 /**
- * Dials the URLs in order until one opens. The WebSocket lives in the scope.
+ * Dials the URLs, each a moment after the one before it or as soon as that has
+ * failed. The first that opens wins, and the others are closed. The WebSocket
+ * lives in the scope.
  *
  * @internal
  */
 export const open = Effect.fnUntraced(function*(
-  urls: ReadonlyArray<string>,
+  signalingUrls: ReadonlyArray<string>,
   options: Options
 ): Effect.fn.Return<SignalingSocket, Unreachable, Socket.WebSocketConstructor | Scope.Scope> {
   const parent = yield* Effect.scope
-  const failures: Array<{ readonly url: string; readonly detail: string }> = []
-  for (const url of urls) {
-    if (URL.parse(url) === null) {
-      // A redirect may name anything; what it names stays out of the error.
-      failures.push({ url: display(url), detail: "it cannot be dialled" })
-      continue
-    }
-    const scope = yield* Scope.fork(parent)
-    const opened = yield* Effect.exit(Scope.provide(dial(url, options, scope), scope))
-    if (Exit.isSuccess(opened)) return opened.value
-    yield* Scope.close(scope, Exit.void)
-    const failure = opened.cause.reasons.find(Cause.isFailReason)
-    // A defect or an interruption is not the URL's fault.
-    if (failure === undefined) return yield* Effect.failCause(opened.cause as Cause.Cause<never>)
-    failures.push({ url: display(url), detail: describe(failure.error) })
+  const urls = Array.from(new Set(signalingUrls))
+  const winner = yield* Deferred.make<SignalingSocket, Unreachable>()
+  const failures = new Map<string, string>()
+  const failed = (url: string, detail: string) => {
+    failures.set(url, detail)
+    if (failures.size < urls.length) return
+    // In the order in which they were given, whichever failed first.
+    const causes = urls.map((url) => ({ url: display(url), detail: failures.get(url)! }))
+    Deferred.doneUnsafe(winner, Exit.fail(new Unreachable({ failures: causes })))
   }
-  return yield* new Unreachable({ failures })
+
+  const attempt = Effect.fnUntraced(function*(url: string) {
+    // A redirect may name anything; what it names stays out of the error.
+    if (URL.parse(url) === null) return failed(url, "it cannot be dialled")
+    const scope = yield* Scope.fork(parent)
+    // Not read off the exit: the winner wakes the race, which interrupts every attempt, this one too.
+    let won = false
+    yield* Scope.provide(dial(url, options, scope), scope).pipe(
+      Effect.map((socket) => {
+        won = Deferred.doneUnsafe(winner, Exit.succeed(socket))
+      }),
+      Effect.catch((error) => Effect.sync(() => failed(url, describe(error)))),
+      Effect.onExit(() => won ? Effect.void : Scope.close(scope, Exit.void))
+    )
+  })
+
+  return yield* Effect.scoped(Effect.gen(function*() {
+    const attempts = yield* FiberSet.make<void>()
+    for (const url of urls) {
+      const running = yield* FiberSet.run(attempts, attempt(url))
+      const wait = Effect.raceFirst(Fiber.await(running), Effect.sleep(options.attemptDelay))
+      yield* Effect.raceFirst(Effect.exit(Deferred.await(winner)), wait)
+      if (Deferred.isDoneUnsafe(winner)) break
+    }
+    return yield* Deferred.await(winner)
+  }))
 })
 
 const whenClosed = (webSocket: Socket.WebSocketLike): Effect.Effect<void> =>

@@ -21,7 +21,7 @@ import type { SignalingEvent, State } from "../SoraConnection.ts"
  * @category services
  */
 export class SoraConnection extends Context.Service<SoraConnection, {
-  /** The server's offer: ids, `rpcMethods`, `metadata`, … */
+  /** The server's offer: ids, `rpcMethods`, `metadata`, … After reconnecting it is the latest one. */
   readonly offer: Signaling.Offer
   /** `rpc_methods` of the offer, or of a later re-offer that changed them; empty when nothing was granted. */
   readonly rpcMethods: () => ReadonlyArray<string>
@@ -34,8 +34,12 @@ export class SoraConnection extends Context.Service<SoraConnection, {
   readonly push: Stream.Stream<Signaling.Push>
   /** Every signaling message, both ways. What was sent includes `metadata`: mind where you log it. */
   readonly signaling: Stream.Stream<SignalingEvent>
-  /** The `rpc` channel; none when the server offered none (section 4.1). */
+  /**
+   * The `rpc` channel; none when the server offered none (section 4.1). With
+   * `reconnect` it is one channel through all connections, interrupted between
+   * them.
+   */
   readonly rpcChannel: Option.Option<RpcChannel>
-  /** The peer connection itself, for tracks and statistics. */
+  /** The peer connection itself, for tracks and statistics. After reconnecting it is the latest one. */
   readonly peerConnection: PeerConnectionLike
 }>()("effect-sora-rpc/SoraConnection") {}

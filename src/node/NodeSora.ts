@@ -13,6 +13,7 @@ import type { PeerConnection } from "../PeerConnection.ts"
 import * as SoraConnection from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import * as SoraRpc from "../SoraRpc.ts"
+import * as SoraRpcMap from "../SoraRpcMap.ts"
 import * as NodePeerConnection from "./NodePeerConnection.ts"
 
 /**
@@ -83,3 +84,27 @@ export const layerConfig = (
   SoraRpc.SoraRpc | SoraConnection.SoraConnection,
   SoraConnectionError | Config.ConfigError
 > => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+
+/**
+ * {@link SoraRpcMap.SoraRpcMap} for Node: a connection per channel id, made when
+ * first asked for with `SoraRpcMap.get`, shared, and closed when nobody has used
+ * it for `idleTimeToLive` (default zero: at once). Give a function where options
+ * depend on the channel, such as an access token that names it.
+ *
+ * ```ts
+ * program.pipe(Effect.provide(NodeSora.layerMap({
+ *   signalingUrls: ["wss://sora.example.com/signaling"],
+ *   role: "recvonly"
+ * }, { idleTimeToLive: "1 minute" })))
+ * ```
+ *
+ * @category layers
+ */
+export const layerMap = (
+  options: Omit<Options, "channelId"> | ((channelId: string) => Omit<Options, "channelId">),
+  map?: Pick<SoraRpcMap.Options, "idleTimeToLive">
+): Layer.Layer<SoraRpcMap.SoraRpcMap> =>
+  SoraRpcMap.layer({
+    ...map,
+    lookup: (channelId) => layer({ ...(typeof options === "function" ? options(channelId) : options), channelId })
+  })

@@ -8,6 +8,7 @@ export const make = Effect.fnUntraced(function*(options?: Partial<Parameters<typ
   server.listenUnsafe({
     onFrame: (frame) => Queue.offerUnsafe(requests, JSON.parse(frame)),
     onWritable: () => {},
+    onInterrupted: () => {},
     onMalformed: () => {},
     onEnd: () => {}
   })

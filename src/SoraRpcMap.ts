@@ -1,0 +1,176 @@
+/**
+ * Connections to many channels, made when first asked for, shared by all who
+ * ask for the same channel, and closed when nobody has used one for a while: a
+ * `LayerMap` of Effect's whose keys are channel ids.
+ *
+ * ```ts
+ * const nudge = SoraRpc.requestSimulcastRid({ rid: "r1" })
+ *
+ * const program = Effect.all([
+ *   nudge.pipe(Effect.provide(SoraRpcMap.get("lobby"))),
+ *   nudge.pipe(Effect.provide(SoraRpcMap.get("stage")))
+ * ])
+ *
+ * program.pipe(Effect.provide(NodeSora.layerMap({ signalingUrls, role: "recvonly" }, { idleTimeToLive: "1 minute" })))
+ * ```
+ *
+ * A plain `LayerMap` keeps what it has until it is idle, a failure and a dead
+ * connection too. This one forgets both at once, so that the next one who asks
+ * connects anew. Who holds the dead connection keeps it: their calls fail with
+ * `Disconnected`, and nothing is exchanged under them.
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as LayerMap from "effect/LayerMap"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { SoraConnection } from "./internal/soraConnection.ts"
+import type { SoraConnectionError } from "./SoraConnectionError.ts"
+import type { SoraRpc } from "./SoraRpc.ts"
+
+/**
+ * How connections are made, and how long they stay.
+ *
+ * @category models
+ */
+export interface Options<R = never> {
+  /**
+   * The layer that connects to a channel. Made anew for each connection, so a
+   * token may be fetched in it.
+   */
+  readonly lookup: (channelId: string) => Layer.Layer<SoraRpc | SoraConnection, SoraConnectionError, R>
+  /**
+   * How long a connection that nobody uses stays open, for all channels or by
+   * channel id. Default zero: it is closed as soon as its last user lets go.
+   */
+  readonly idleTimeToLive?: Duration.Input | ((channelId: string) => Duration.Input) | undefined
+}
+
+/**
+ * Connections by channel id. Has what every `LayerMap` has: `get`,
+ * `contextEffect`, `contextEffectOption`, `invalidate`.
+ *
+ * @category services
+ */
+export class SoraRpcMap
+  extends Context.Service<SoraRpcMap, LayerMap.LayerMap<string, SoraRpc | SoraConnection, SoraConnectionError>>()(
+    "effect-sora-rpc/SoraRpcMap"
+  )
+{}
+
+/**
+ * A map whose connections are all closed with the scope, the ones in use too:
+ * their waiting calls fail with `Disconnected`. Asking a closed map interrupts.
+ *
+ * @category constructors
+ */
+export const make = Effect.fnUntraced(function*<R = never>(
+  options: Options<R>
+): Effect.fn.Return<SoraRpcMap["Service"], never, R | Scope.Scope> {
+  const scope = yield* Effect.scope
+  // Which connection of a channel the map has now, so that an old one that ends late does not take a new one along.
+  const newest = new Map<string, symbol>()
+  const forgets = new WeakMap<SoraConnection["Service"], Effect.Effect<unknown>>()
+
+  const map: LayerMap.LayerMap<string, SoraRpc | SoraConnection, SoraConnectionError> = yield* LayerMap.make(
+    (channelId: string) => {
+      const self = Symbol(channelId)
+      newest.set(channelId, self)
+      const isNewest = () => newest.get(channelId) === self
+      // Beside, and in the map's scope: forgetting may close the very scope that this runs in. It starts
+      // immediately so that who sees the failure and asks again does not get the same failure again.
+      const forget = Effect.suspend(() => isNewest() ? map.invalidate(channelId) : Effect.void).pipe(
+        Effect.forkIn(scope, { startImmediately: true })
+      )
+      const forgetWhenEnded = (context: Context.Context<SoraRpc | SoraConnection>) => {
+        const connection = Context.get(context, SoraConnection)
+        forgets.set(connection, forget)
+        return Stream.runDrain(connection.changes).pipe(
+          Effect.andThen(forget),
+          Effect.forkIn(scope, { startImmediately: true })
+        )
+      }
+      const release = Effect.sync(() => {
+        if (isNewest()) newest.delete(channelId)
+      })
+      return options.lookup(channelId).pipe(
+        Layer.tap(forgetWhenEnded),
+        Layer.tapCause(() => forget),
+        Layer.provideMerge(Layer.effectDiscard(Effect.addFinalizer(() => release)))
+      )
+    },
+    { idleTimeToLive: options.idleTimeToLive }
+  )
+
+  // A call that fails with `Disconnected` may ask again in the same breath, before the connection's own state says so
+  // and before it is forgotten. Only once: a server that ends every connection at once must not make this a loop.
+  const contextEffect = Effect.fnUntraced(function*(channelId: string) {
+    const borrowed = yield* Scope.fork(yield* Effect.scope)
+    const context = yield* Scope.provide(map.contextEffect(channelId), borrowed)
+    yield* Effect.yieldNow
+    const connection = Context.get(context, SoraConnection)
+    if ((yield* connection.state)._tag !== "Disconnected") return context
+    yield* forgets.get(connection) ?? Effect.void
+    yield* Scope.close(borrowed, Exit.void)
+    return yield* map.contextEffect(channelId)
+  })
+
+  return { ...map, contextEffect, get: (channelId) => Layer.effectContext(contextEffect(channelId)) }
+})
+
+/**
+ * A map that lives as long as the layer. `NodeSora.layerMap` is this one, wired
+ * for Node.
+ *
+ * ```ts
+ * SoraRpcMap.layer({
+ *   lookup: (channelId) =>
+ *     Layer.unwrap(Effect.map(fetchToken(channelId), (access_token) =>
+ *       NodeSora.layer({ signalingUrls, channelId, role: "recvonly", metadata: { access_token } }))),
+ *   idleTimeToLive: "1 minute"
+ * })
+ * ```
+ *
+ * @category layers
+ */
+export const layer = <R = never>(options: Options<R>): Layer.Layer<SoraRpcMap, never, R> =>
+  Layer.effect(SoraRpcMap, make(options))
+
+/**
+ * `SoraRpc` and `SoraConnection` of a channel, over the connection that all
+ * users of that channel share. Connects when there is none; fails as connecting
+ * does, for everyone who waits for it, and the next one to ask tries again.
+ *
+ * ```ts
+ * SoraRpc.requestSimulcastRid({ rid: "r1" }).pipe(Effect.provide(SoraRpcMap.get("lobby")))
+ * ```
+ *
+ * @category getters
+ */
+export const get = (
+  channelId: string
+): Layer.Layer<SoraRpc | SoraConnection, SoraConnectionError, SoraRpcMap> =>
+  Layer.unwrap(SoraRpcMap.useSync((map) => map.get(channelId)))
+
+/**
+ * {@link get} as an effect: the connection is held until the scope closes.
+ *
+ * @category getters
+ */
+export const contextEffect = (
+  channelId: string
+): Effect.Effect<Context.Context<SoraRpc | SoraConnection>, SoraConnectionError, SoraRpcMap | Scope.Scope> =>
+  SoraRpcMap.use((map) => map.contextEffect(channelId))
+
+/**
+ * Forgets the connection of a channel: the next one to ask gets a new one. The
+ * old one is closed at once when nobody uses it, else when its last user lets
+ * go.
+ *
+ * @category combinators
+ */
+export const invalidate = (channelId: string): Effect.Effect<void, never, SoraRpcMap> =>
+  SoraRpcMap.use((map) => map.invalidate(channelId))

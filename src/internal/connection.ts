@@ -1,0 +1,145 @@
+/**
+ * The connection that a program sees: one session, or, with `reconnect`, one
+ * after the other under the same streams, state and `rpc` channel.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import type { Socket } from "effect/socket"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as Take from "effect/Take"
+import type { PeerConnection } from "../PeerConnection.ts"
+import type * as Signaling from "../Signaling.ts"
+import type { Options, SignalingEvent, State } from "../SoraConnection.ts"
+import type { SoraConnectionError } from "../SoraConnectionError.ts"
+import { type DisconnectReason, Released, ServerClosed } from "../SoraRpcError.ts"
+import * as ReconnectingChannel from "./reconnectingChannel.ts"
+import * as Session from "./session.ts"
+import type { SoraConnection } from "./soraConnection.ts"
+
+/** Sora refuses a client that comes back before the old connection is gone (section 2.16). */
+const Pause = Duration.seconds(1)
+
+/** Events that a new subscriber gets from before it came, and that it may fall behind by. */
+const Replay = 64
+const Capacity = 1024
+
+/** @internal */
+export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> = Schedule.min([
+  Schedule.exponential("1 second"),
+  Schedule.spaced("30 seconds")
+]).pipe(Schedule.jittered, Schedule.setInputType<SoraConnectionError>())
+
+/** Ends that were meant, by this program or by somebody with the server's API. */
+const isFinal = (reason: DisconnectReason): boolean =>
+  reason._tag === "Released" ||
+  reason._tag === "ServerClosed" && reason.code === 1000 && reason.reason === "DISCONNECTED-API"
+
+/** @internal */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<
+  SoraConnection["Service"],
+  SoraConnectionError,
+  PeerConnection | Socket.WebSocketConstructor | Scope.Scope
+> {
+  const schedule = options.reconnect === true ? reconnectSchedule : options.reconnect || undefined
+  const scope = yield* Effect.scope
+  const state = yield* SubscriptionRef.make<State>({ _tag: "Connected", switched: false })
+  const signaling = yield* PubSub.sliding<Take.Take<SignalingEvent>>({ capacity: Capacity, replay: Replay })
+  const notify = yield* PubSub.sliding<Take.Take<Signaling.Notify>>({ capacity: Capacity, replay: Replay })
+  const push = yield* PubSub.sliding<Take.Take<Signaling.Push>>({ capacity: Capacity, replay: Replay })
+  const channel = schedule === undefined ? undefined : ReconnectingChannel.make(isFinal)
+
+  const observer: Session.Observer = {
+    onMessage: (event) => void PubSub.publishUnsafe(signaling, [event]),
+    onNotify: (event) => void PubSub.publishUnsafe(notify, [event]),
+    onPush: (event) => void PubSub.publishUnsafe(push, [event]),
+    // While a session is being made, that it switched is told with its "Connected".
+    onSwitched: SubscriptionRef.update(
+      state,
+      (current) => current._tag === "Connected" ? { _tag: "Connected", switched: true } : current
+    )
+  }
+
+  let finished = false
+  const finish = (reason: DisconnectReason) =>
+    Effect.suspend(() => {
+      if (finished) return Effect.void
+      finished = true
+      channel?.end(reason)
+      for (const pubsub of [signaling, notify, push]) PubSub.publishUnsafe<Take.Take<any>>(pubsub, Exit.void)
+      return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
+    })
+  // The first finalizer, so the last to run: by then the session has said goodbye.
+  yield* Effect.addFinalizer(() => finish(new Released()))
+
+  const connect = Effect.gen(function*() {
+    const held = yield* Scope.fork(scope)
+    const session = yield* Session.connect(options, observer).pipe(
+      Scope.provide(held),
+      Effect.onError(() => Scope.close(held, Exit.void))
+    )
+    return { ...session, close: Scope.close(held, Exit.void) }
+  })
+
+  let session = yield* connect
+  if (session.rpc !== undefined) channel?.attach(session.rpc)
+
+  const supervise = Effect.gen(function*() {
+    while (true) {
+      const reason = yield* session.ended
+      if (schedule === undefined || isFinal(reason)) {
+        yield* session.close
+        return yield* finish(reason)
+      }
+      let attempt = 1
+      const announce = Effect.suspend(() => SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt }))
+      yield* announce
+      yield* session.close
+      yield* Effect.sleep(Pause)
+      const next = yield* connect.pipe(
+        Effect.tapError(({ message }) =>
+          Effect.andThen(Effect.sync(() => attempt++), Effect.logDebug(`attempt to reconnect failed: ${message}`))
+        ),
+        Effect.tapError(() => announce),
+        Effect.retry({ schedule, while: (error) => error.isRetryable }),
+        Effect.tapError(({ message, reason: cause }) =>
+          Effect.andThen(
+            Effect.logWarning(`gave up reconnecting: ${message}`),
+            finish(cause._tag === "Refused" ? new ServerClosed({ code: cause.code, reason: cause.reason }) : reason)
+          )
+        ),
+        Effect.option
+      )
+      if (Option.isNone(next)) return
+      session = next.value
+      // First the channel: who sees "Connected" may call.
+      if (session.rpc !== undefined) channel?.attach(session.rpc)
+      yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
+    }
+  })
+  yield* Effect.forkIn(supervise, scope)
+
+  const first = session
+  return {
+    get offer() {
+      return session.offer
+    },
+    get peerConnection() {
+      return session.peer
+    },
+    rpcMethods: () => session.rpcMethods(),
+    state: SubscriptionRef.get(state),
+    changes: Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected"),
+    notify: Stream.fromPubSubTake(notify),
+    push: Stream.fromPubSubTake(push),
+    signaling: Stream.fromPubSubTake(signaling),
+    rpcChannel: first.rpc === undefined ? Option.none() : Option.some(channel?.channel ?? first.rpc)
+  }
+})

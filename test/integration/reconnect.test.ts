@@ -1,0 +1,215 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber, Schedule, Scope, Stream } from "effect"
+import { SoraMethod, type SoraRpcError } from "effect-sora-rpc"
+import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
+import { createServer } from "node:net"
+import { connect, first, reasonOf } from "../utils/connect.ts"
+
+const Hang = SoraMethod.make("Hang")
+const handlers = [SoraMethod.handle(Hang, () => Effect.never)]
+
+/** A server that can be stopped, and started again at the same URL. */
+const restartable = Effect.fnUntraced(function*(options: SoraServer.Options = {}) {
+  let scope = yield* Scope.make()
+  let server = yield* SoraServer.make({ handlers, ...options }).pipe(Scope.provide(scope))
+  const port = Number(new URL(server.url).port)
+  yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
+  return {
+    url: server.url,
+    current: () => server,
+    stop: Effect.suspend(() => Scope.close(scope, Exit.void)),
+    start: Effect.fnUntraced(function*(again: SoraServer.Options = {}) {
+      scope = yield* Scope.make()
+      server = yield* SoraServer.make({ handlers, ...options, ...again, port }).pipe(Scope.provide(scope))
+    })
+  }
+})
+
+const stateIs = <C extends { readonly connection: { readonly changes: Stream.Stream<any> } }>(client: C, tag: string) =>
+  first(client.connection.changes, ({ _tag }) => _tag === tag)
+
+const item = SoraMethod.PutSignalingNotifyMetadataItem
+
+describe("reconnect", () => {
+  it.live(
+    "the server is killed and started again under load: nothing for the program to do",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* restartable()
+        const client = yield* connect({ url: server.url, reconnect: true })
+        const states: Array<string> = []
+        yield* client.connection.changes.pipe(
+          Stream.runForEach(({ _tag }) => Effect.sync(() => states.push(_tag))),
+          Effect.forkScoped({ startImmediately: true })
+        )
+        const waiting = yield* Effect.forEach(Array.from({ length: 40 }), () =>
+          Effect.forkChild(Effect.flip(client.rpc.call(Hang, undefined, { timeout: Duration.infinity })), {
+            startImmediately: true
+          }))
+        const before = client.connection.offer.connectionId
+        yield* server.stop
+        for (const error of yield* Fiber.joinAll(waiting)) {
+          assert.isTrue(error._tag === "Disconnected" && error.reason._tag === "ServerClosed")
+        }
+        yield* stateIs(client, "Reconnecting")
+        // Made meanwhile: they wait for the new connection, within their own timeout.
+        const impatient = yield* Effect.flip(client.rpc.call(item, { key: "k", value: 1 }, { timeout: "50 millis" }))
+        assert.strictEqual(impatient._tag, "TimeoutError")
+        const patient = yield* Effect.forEach([1, 2, 3], (value) =>
+          Effect.forkChild(client.rpc.call(item, { key: "k", value }, { timeout: "20 seconds" }), {
+            startImmediately: true
+          }))
+        yield* server.start({
+          authenticate: () =>
+            Effect.succeed({ metadata: "again" })
+        })
+        assert.deepStrictEqual(yield* Fiber.joinAll(patient), [{ k: 1 }, { k: 2 }, { k: 3 }])
+        assert.deepStrictEqual(yield* client.rpc.call(item, { key: "k", value: 4 }), { k: 4 })
+        assert.strictEqual(client.connection.offer.metadata, "again")
+        assert.notStrictEqual(client.connection.offer.connectionId, before)
+        // The streams went on.
+        const own = client.connection.offer.connectionId
+        yield* first(client.connection.notify, (event) =>
+          event._tag === "connection.created" && event.connectionId === own)
+        assert.include(states, "Reconnecting")
+        assert.notInclude(states, "Disconnected")
+      }),
+    20_000
+  )
+
+  it.live("whenDisconnected: fail does not wait", () =>
+    Effect.gen(function*() {
+      const server = yield* restartable()
+      const client = yield* connect({ url: server.url, reconnect: true, rpc: { whenDisconnected: "fail" } })
+      yield* server.stop
+      yield* stateIs(client, "Reconnecting")
+      const error = yield* Effect.flip(client.rpc.call(item, { key: "k", value: 1 }))
+      assert.isTrue(error._tag === "Disconnected" && error.reason._tag === "ServerClosed")
+      yield* server.start()
+      yield* stateIs(client, "Connected")
+      assert.deepStrictEqual(yield* client.rpc.call(item, { key: "k", value: 2 }), { k: 2 })
+    }), 20_000)
+
+  it.live("methods follow the latest offer", () =>
+    Effect.gen(function*() {
+      const server = yield* restartable()
+      const client = yield* connect({ url: server.url, reconnect: Schedule.spaced("50 millis") })
+      assert.include(yield* client.rpc.methods, "Hang")
+      yield* server.stop
+      yield* stateIs(client, "Reconnecting")
+      yield* server.start({
+        authenticate: () => Effect.succeed({ rpcMethods: ["2027.1.0/PutSignalingNotifyMetadataItem"] })
+      })
+      yield* stateIs(client, "Connected")
+      assert.deepStrictEqual(yield* client.rpc.methods, ["2027.1.0/PutSignalingNotifyMetadataItem"])
+      const error = yield* Effect.flip(client.rpc.call(Hang)) as Effect.Effect<SoraRpcError.RpcError>
+      assert.strictEqual(error.reason._tag, "MethodNotAvailable")
+    }), 20_000)
+
+  it.live("ends with a refusal that retrying cannot cure", () =>
+    Effect.gen(function*() {
+      const server = yield* restartable()
+      const client = yield* connect({ url: server.url, reconnect: true })
+      yield* server.stop
+      yield* stateIs(client, "Reconnecting")
+      const waiting = yield* Effect.forkChild(
+        Effect.flip(client.rpc.call(item, { key: "k", value: 1 }, { timeout: "20 seconds" })),
+        { startImmediately: true }
+      )
+      yield* server.start({ authenticate: () => Effect.fail(new SoraAuth.Refusal({ reason: "NOT-ANY-MORE" })) })
+      const expected = { _tag: "ServerClosed", code: 4490, reason: "NOT-ANY-MORE" } as const
+      assert.deepInclude(yield* reasonOf(client.connection), expected)
+      const error = yield* Fiber.join(waiting)
+      assert.deepInclude((error as SoraRpcError.Disconnected).reason, expected)
+      yield* Stream.runDrain(client.connection.push)
+    }), 20_000)
+
+  it.live("ends when its schedule does", () =>
+    Effect.gen(function*() {
+      const server = yield* restartable()
+      const client = yield* connect({ url: server.url, reconnect: Schedule.recurs(1) })
+      yield* server.stop
+      assert.deepInclude(yield* reasonOf(client.connection), { _tag: "ServerClosed", code: 1001 })
+      assert.strictEqual((yield* Effect.flip(client.rpc.call(Hang)))._tag, "Disconnected")
+    }), 20_000)
+
+  it.live("does not come back when the server's API ended it, or its own scope", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const client = yield* connect({ url: server.url, reconnect: true })
+      yield* server.disconnect({ channelId: "test" })
+      assert.deepInclude(yield* reasonOf(client.connection), { reason: "DISCONNECTED-API" })
+      const other = yield* connect({ url: server.url, reconnect: true })
+      yield* other.close
+      assert.strictEqual((yield* reasonOf(other.connection))._tag, "Released")
+      assert.deepStrictEqual(yield* server.connections, [])
+    }), 20_000)
+
+  it.live("its scope closes while it is between two connections", () =>
+    Effect.gen(function*() {
+      const server = yield* restartable()
+      const client = yield* connect({ url: server.url, reconnect: true })
+      yield* server.stop
+      yield* stateIs(client, "Reconnecting")
+      const waiting = yield* Effect.forkChild(
+        Effect.flip(client.rpc.call(Hang, undefined, { timeout: Duration.infinity })),
+        {
+          startImmediately: true
+        }
+      )
+      yield* client.close
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "Disconnected")
+      assert.strictEqual((yield* reasonOf(client.connection))._tag, "Released")
+    }), 20_000)
+})
+
+/** Takes TCP connections and never says a word. */
+const blackHole = Effect.acquireRelease(
+  Effect.callback<{ readonly url: string; readonly close: () => void; readonly open: () => number }>((resume) => {
+    const sockets = new Set<{ destroy(): void }>()
+    const server = createServer((socket) => {
+      sockets.add(socket.resume())
+      socket.on("close", () => sockets.delete(socket)).on("error", () => {})
+    })
+    server.listen(0, "127.0.0.1", () =>
+      resume(Effect.succeed({
+        url: `ws://127.0.0.1:${(server.address() as { port: number }).port}/signaling`,
+        open: () => sockets.size,
+        close: () => {
+          for (const socket of sockets) socket.destroy()
+          server.close()
+        }
+      })))
+  }),
+  ({ close }) => Effect.sync(close)
+)
+
+describe("several signaling URLs", () => {
+  it.live("one that hangs does not hold up the next, and is given up when that opens", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const hole = yield* blackHole
+      const { connection } = yield* connect({
+        url: "",
+        signalingUrls: [hole.url, hole.url, "ws://127.0.0.1:1/refused", server.url],
+        openTimeout: "1 hour",
+        connectTimeout: "10 seconds"
+      })
+      assert.isString(connection.offer.connectionId)
+      const closed = yield* Deferred.make<void>()
+      const look = () => hole.open() === 0 ? Deferred.doneUnsafe(closed, Exit.void) : setImmediate(look)
+      look()
+      yield* Deferred.await(closed)
+    }))
+
+  it.live("all dead: each cause, in the order given", () =>
+    Effect.gen(function*() {
+      const hole = yield* blackHole
+      const error = yield* Effect.flip(connect({
+        url: "",
+        signalingUrls: [hole.url, "ws://127.0.0.1:1/refused"],
+        openTimeout: "300 millis"
+      }))
+      assert.match(error.message, /it did not open in time.*ECONNREFUSED/)
+    }))
+})
