@@ -63,7 +63,7 @@ export const make = Effect.fnUntraced(function*(
     // While a session is being made, that it switched is told with its "Connected".
     onSwitched: SubscriptionRef.update(
       state,
-      (current) => current._tag === "Connected" ? { _tag: "Connected", switched: true } : current
+      (current): State => current._tag === "Connected" ? { _tag: "Connected", switched: true } : current
     )
   }
 

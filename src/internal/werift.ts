@@ -21,8 +21,56 @@ export const loopback = {
 const isStun = (server: { readonly urls: string | Array<string> }) =>
   [server.urls].flat().some((url) => url.startsWith("stun"))
 
+/**
+ * Without a sign of life for this long a peer is `disconnected`. werift asks for
+ * one every 4 to 6 seconds (RFC 7675) and itself gives up, as `failed`, after 30.
+ */
+const StaleAfterMillis = 8000
+
 /** @internal */
 export class WeriftPeer extends RTCPeerConnection {
+  #stale = false
+  #watch: ReturnType<typeof setInterval> | undefined
+
+  constructor(config: Partial<PeerConfig>) {
+    super(config)
+    this.connectionStateChange.subscribe((state) => {
+      if (state === "connected") this.#watchLife()
+    })
+  }
+
+  /** As libwebrtc says it: `disconnected` when the other side has gone quiet, `connected` again when it is back. */
+  override get connectionState() {
+    const state = super.connectionState
+    return this.#stale && state === "connected" ? "disconnected" : state
+  }
+
+  #watchLife() {
+    const ice = this.iceTransports[0]?.connection
+    if (this.#watch !== undefined || ice === undefined) return
+    let lastSign = performance.now()
+    let consent: unknown
+    ice.onData.subscribe(() => {
+      lastSign = performance.now()
+    })
+    this.#watch = setInterval(() => {
+      // werift starts this timer anew with every answer to a consent check, and tells nobody.
+      const current = (ice as { consentExpiryTimer?: unknown }).consentExpiryTimer
+      if (current !== consent) lastSign = performance.now()
+      consent = current
+      const stale = performance.now() - lastSign > StaleAfterMillis
+      if (stale === this.#stale) return
+      this.#stale = stale
+      this.emit("connectionstatechange")
+    }, 1000)
+    this.#watch.unref()
+  }
+
+  override close(): Promise<void> {
+    clearInterval(this.#watch)
+    return super.close()
+  }
+
   /** Settled when the candidates of the latest local description are gathered and stand in it. */
   gathered: Promise<unknown> = Promise.resolve()
 
