@@ -25,7 +25,7 @@ const isStun = (server: { readonly urls: string | Array<string> }) =>
  * Without a sign of life for this long a peer is `disconnected`. werift asks for
  * one every 4 to 6 seconds (RFC 7675) and itself gives up, as `failed`, after 30.
  */
-const StaleAfterMillis = 8000
+const StaleAfterMillis = 7000
 
 /** @internal */
 export class WeriftPeer extends RTCPeerConnection {
