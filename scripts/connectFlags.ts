@@ -22,7 +22,13 @@ export class BadFlag extends Schema.TaggedError<BadFlag>()("BadFlag", { flag: Sc
 export const parseJson = (flag: string, text: string): Effect.Effect<Schema.Json, BadFlag> =>
   Effect.mapError(
     Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Json))(text),
-    () => new BadFlag({ flag, mend: `not JSON; quote it for the shell, such as --${flag} '{"key":"value"}'` })
+    () =>
+      new BadFlag({
+        flag,
+        mend: `${
+          flag === "metadata" ? "it, or SORA_METADATA, is " : ""
+        }not JSON; quote it for the shell, such as --${flag} '{"key":"value"}'`
+      })
   )
 
 /** One or more `--signaling-url`. */

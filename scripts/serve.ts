@@ -6,7 +6,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { SoraMethod } from "effect-sora-rpc"
-import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
+import { SoraAuth, SoraFaults, SoraServer } from "effect-sora-rpc/server"
 import * as Cause from "effect/Cause"
 import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
@@ -16,6 +16,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 
@@ -25,6 +26,16 @@ class CannotServe extends Schema.TaggedError<CannotServe>()("CannotServe", { tex
     return this.text
   }
 }
+
+/** With a seed in any case, so that what was seen can be seen again. */
+const decodeFaults = (text: string) =>
+  Effect.gen(function*() {
+    const faults = yield* Effect.mapError(
+      SoraFaults.decodeJson(text),
+      ({ message }) => new CannotServe({ text: `--faults: ${message}` })
+    )
+    return { ...faults, seed: faults.seed ?? (yield* Random.nextIntBetween(0, 2 ** 31)) }
+  })
 
 const serve = Command.make(
   "serve",
@@ -51,6 +62,16 @@ const serve = Command.make(
       Flag.withDescription("Announce an end of the server's with a close message"),
       Flag.withDefault(false)
     ),
+    faults: Flag.String("faults").pipe(
+      Flag.withDescription(
+        "What goes wrong on purpose, as JSON: rates from 0 to 1 of " +
+          "drop, duplicate, reorder, corrupt, wrongId, giant, bomb, swapForm, delayRate (with delay, a time) for " +
+          "responses; refuse, ignoreConnect, redirectLoop for connects; closeRpc, killSocket, killPeer, " +
+          "closeAbruptly (within lifeMax, a time) for connections; and a seed, with which it happens again. " +
+          "Such as '{\"drop\":0.1,\"delay\":\"1 second\",\"seed\":7}'"
+      ),
+      Flag.optional
+    ),
     jwt: Flag.Boolean("jwt").pipe(
       Flag.withDescription(
         "Grant what the JWT in metadata.access_token claims; its signature is checked with SORA_JWT_SECRET"
@@ -64,13 +85,17 @@ const serve = Command.make(
     )
   },
   Effect.fnUntraced(
-    function*({ closeMessage, compress, host, ignoreDisconnectWebsocket, jwt, port, redirects, secret }) {
+    function*(
+      { closeMessage, compress, faults: faultsJson, host, ignoreDisconnectWebsocket, jwt, port, redirects, secret }
+    ) {
+      const faults = Option.isNone(faultsJson) ? undefined : yield* decodeFaults(faultsJson.value)
       const server = yield* SoraServer.make({
         host,
         port,
         compress,
         redirects,
         closeMessage,
+        faults,
         ...(ignoreDisconnectWebsocket ? { ignoreDisconnectWebsocket: true } : {}),
         ...(jwt ? { authenticate: SoraAuth.jwtClaims(Option.isSome(secret) ? { secret: secret.value } : {}) } : {})
       }).pipe(Effect.mapError(({ message }) => new CannotServe({ text: message })))
@@ -80,6 +105,7 @@ const serve = Command.make(
           ? "Grants what the access token of each connection claims."
           : `Grants ${SoraMethod.known.map(SoraMethod.wireName).join(", ")} to everyone.`
       )
+      if (faults !== undefined) yield* Console.log(`Goes wrong on purpose: ${JSON.stringify(faults)}.`)
       yield* Console.log("This is a development server, not Sora: see the README. Ctrl-C stops it.")
       return yield* Effect.never
     },

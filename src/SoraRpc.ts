@@ -33,6 +33,9 @@ export interface CallOptions {
    * How long to wait for the response, counted from the call and including the
    * wait to be sent. `Duration.infinity` waits for ever; zero fails at once with
    * nothing sent. Default: the layer's `defaultTimeout`.
+   *
+   * Prefer it to `Effect.timeout` around the call, which fails with Effect's own
+   * error of the same tag, without `method` and `timeout`.
    */
   readonly timeout?: Duration.Input | undefined
 }
@@ -53,7 +56,7 @@ export interface Options {
   /**
    * Calls that may wait for their response at a time; the others wait for their
    * turn, first come first served. Default 32: werift loses messages when many
-   * more are written at once. libwebrtc takes more.
+   * more are written at once. libwebrtc takes more. At least 1.
    */
   readonly maxInFlight?: number | undefined
   /** Calls that may wait for their turn; one more fails with `Unavailable`. Default 65,536. */
@@ -117,7 +120,7 @@ const makeClient = Effect.fnUntraced(function*(
   const client = yield* Client.make(channel, rpcMethods, {
     defaultTimeout: options?.defaultTimeout ?? "5 seconds",
     checkMethods: options?.checkMethods ?? true,
-    maxInFlight: options?.maxInFlight ?? 32,
+    maxInFlight: Math.max(1, options?.maxInFlight ?? 32),
     maxQueued: options?.maxQueued ?? 65_536,
     whenDisconnected: options?.whenDisconnected ?? "wait"
   })

@@ -97,6 +97,20 @@ export class Redirected extends Schema.TaggedError<Redirected>()("Redirected", {
 }
 
 /**
+ * Something on this side broke: the WebRTC implementation or this library threw
+ * where it should not have.
+ *
+ * @category disconnect reasons
+ */
+export class ClientFault extends Schema.TaggedError<ClientFault>()("ClientFault", {
+  cause: Schema.Defect()
+}) {
+  override get message() {
+    return `the client failed${this.cause instanceof Error ? `: ${this.cause.message}` : ""}`
+  }
+}
+
+/**
  * Why a connection ended.
  *
  * @category disconnect reasons
@@ -107,7 +121,8 @@ export const DisconnectReason = Schema.Union([
   SocketLost,
   ChannelClosed,
   PeerFailed,
-  Redirected
+  Redirected,
+  ClientFault
 ])
 
 /**
@@ -280,7 +295,8 @@ export class RpcError extends Schema.TaggedError<RpcError>()("RpcError", {
 
 /**
  * No response within the timeout of the call, which counts from the call. The
- * server may still have acted on it; nothing is retried.
+ * server may still have acted on it; nothing is retried. (Effect's own error of
+ * `Effect.timeout` has the same tag.)
  *
  * @category errors
  */
@@ -289,7 +305,9 @@ export class TimeoutError extends Schema.TaggedError<TimeoutError>()("TimeoutErr
   timeout: Schema.Duration
 }) {
   override get message(): string {
-    return `${this.method}: no response within ${Duration.format(this.timeout)}`
+    return Duration.toMillis(this.timeout) > 0
+      ? `${this.method}: no response within ${Duration.format(this.timeout)}`
+      : `${this.method}: not sent, its timeout is zero`
   }
 }
 

@@ -249,7 +249,8 @@ export const make = Effect.fnUntraced(function*(
   // Compiled once per method value, resolved once per list of grants.
   const plans = new WeakMap<SoraMethod.Any, Omit<Plan, "method" | "metrics">>()
   let granted: ReadonlyArray<string> | undefined
-  let byMethod = new Map<SoraMethod.Any | string, Plan | MethodNotAvailable>()
+  let byValue = new WeakMap<SoraMethod.Any, Plan | MethodNotAvailable>()
+  let byName = new Map<string, Plan | MethodNotAvailable>()
 
   const codecs = (method: SoraMethod.Any) => {
     const cached = plans.get(method)
@@ -277,14 +278,15 @@ export const make = Effect.fnUntraced(function*(
     const available = rpcMethods()
     if (granted !== available) {
       granted = available
-      byMethod = new Map()
+      byValue = new WeakMap()
+      byName = new Map()
     }
-    let plan = byMethod.get(method)
-    if (plan === undefined) {
-      plan = makePlan(method, available)
-      // Strings come from the caller: only those that the server granted are kept.
-      if (typeof method !== "string" || available.includes(method)) byMethod.set(method, plan)
-    }
+    const known = typeof method === "string" ? byName.get(method) : byValue.get(method)
+    if (known !== undefined) return known
+    const plan = makePlan(method, available)
+    if (typeof method !== "string") byValue.set(method, plan)
+    // Strings come from the caller: only those that the server granted are kept.
+    else if (available.includes(method)) byName.set(method, plan)
     return plan
   }
 
@@ -316,10 +318,6 @@ export const make = Effect.fnUntraced(function*(
     const encoded = plan.encode(params)
     if (Result.isFailure(encoded)) return refuse(new RpcError({ method, reason: encoded.failure }))
     if (Duration.toMillis(timeout) <= 0) return refuse(new TimeoutError({ method, timeout }))
-    if (queue.size >= options.maxQueued) {
-      const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })
-      return refuse(new RpcError({ method, reason }))
-    }
     const call: Call = {
       id,
       plan,
@@ -335,9 +333,14 @@ export const make = Effect.fnUntraced(function*(
         pump()
       }
     }
+    const now = queue.size === 0 && canSend(call)
+    if (!now && queue.size >= options.maxQueued) {
+      const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })
+      return refuse(new RpcError({ method, reason }))
+    }
     if (id !== undefined) metrics.waiting(1)
     if (call.timeoutMillis < Infinity) deadlines.add(call)
-    if (queue.size === 0 && canSend(call)) send(call)
+    if (now) send(call)
     else queue.add(call)
     return call
   }
@@ -352,10 +355,11 @@ export const make = Effect.fnUntraced(function*(
   const register = (
     method: SoraMethod.Any | string,
     params: unknown,
-    timeout: Duration.Duration,
+    timeoutInput: Duration.Input | undefined,
     wantsResponse: boolean
   ): Effect.Effect<any, CallError> =>
     Effect.withFiber((fiber) => {
+      const timeout = timeoutInput === undefined ? defaultTimeout : Duration.fromInputUnsafe(timeoutInput)
       const plan = planFor(method)
       if (plan instanceof MethodNotAvailable) {
         return unusable(plan.method) ?? new RpcError({ method: plan.method, reason: plan })
@@ -370,13 +374,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     methods: rpcMethods,
-    call: (method, params, callOptions) =>
-      register(
-        method,
-        params,
-        callOptions?.timeout === undefined ? defaultTimeout : Duration.fromInputUnsafe(callOptions.timeout),
-        true
-      ),
+    call: (method, params, callOptions) => register(method, params, callOptions?.timeout, true),
     // Without a timeout there is no TimeoutError.
     notify: (method, params) =>
       register(method, params, Duration.infinity, false) as Effect.Effect<void, RpcError | Disconnected>,

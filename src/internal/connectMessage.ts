@@ -12,6 +12,7 @@ import { Version } from "./version.ts"
 const placeholderChannel = { label: "#effect-sora-rpc", direction: "sendrecv" } as const
 
 const issueOf = (options: Options): string | undefined => {
+  if (!Array.isArray(options.signalingUrls)) return "signalingUrls is not an array of URLs"
   if (options.signalingUrls.length === 0) return "signalingUrls is empty; give at least one ws:// or wss:// URL"
   for (const url of options.signalingUrls) {
     const parsed = URL.parse(url)

@@ -127,9 +127,16 @@ export const make = <R>(
       const result = prepared === undefined || !granted(name)
         ? Effect.fail(unsupportedMethod)
         : Effect.suspend(() => prepared.handle(request.params, caller))
-      return Effect.map(Effect.exit(result), (exit) => {
-        if (id === undefined) return undefined
-        return Exit.isSuccess(exit) ? respond(id, exit.value) : respondError(id, errorOf(exit.cause))
+      return Effect.flatMap(Effect.exit(result), (exit) => {
+        const answer = id === undefined
+          ? undefined
+          : Exit.isSuccess(exit)
+          ? respond(id, exit.value)
+          : respondError(id, errorOf(exit.cause))
+        // The caller learns only that something went wrong; whoever wrote the handler wants to know what.
+        return Exit.isFailure(exit) && Cause.hasDies(exit.cause)
+          ? Effect.as(Effect.logError(`the handler of ${name} failed`, exit.cause), answer)
+          : Effect.succeed(answer)
       })
     }
   }
@@ -146,6 +153,13 @@ const respond = (id: string, result: unknown): string =>
 
 const respondError = (id: string, { code, data, message }: ServerError): string =>
   `{"jsonrpc":"2.0","id":${id},"error":${JSON.stringify({ code, message, data })}}`
+
+/** In place of an answer that does not go through the channel. */
+const tooLarge = (answer: string, issue: string): string =>
+  respondError(
+    scanMembers(answer).find(({ name }) => name === "id")!.source,
+    new ServerError({ code: internalError.code, message: internalError.message, data: { ISSUE: issue } })
+  )
 
 /**
  * Answers every frame of a channel until the scope closes.
@@ -164,7 +178,8 @@ export const serve = Effect.fnUntraced(function*<R>(
       channel.listenUnsafe({
         onFrame: (frame) =>
           void run(Effect.map(dispatch(frame, caller, () => true), (answer) => {
-            if (answer !== undefined) channel.sendUnsafe(answer)
+            const refused = answer === undefined ? undefined : channel.sendUnsafe(answer)
+            if (refused?._tag === "PayloadTooLarge") channel.sendUnsafe(tooLarge(answer!, refused.message))
           })),
         onWritable: () => {},
         onInterrupted: () => {},

@@ -19,7 +19,7 @@ const callDuration = Metric.histogram("rpc.client.call.duration", {
 })
 
 const callErrors = Metric.counter("sora.rpc.client.errors", {
-  description: "Calls and notifications that failed",
+  description: "Calls and notifications that were accepted for sending, and failed",
   incremental: true
 })
 

@@ -36,6 +36,7 @@ import {
 } from "../SoraConnectionError.ts"
 import {
   ChannelClosed,
+  ClientFault,
   type DisconnectReason,
   PeerFailed,
   Released,
@@ -129,18 +130,19 @@ export const connect = Effect.fnUntraced(function*(
   let ignoreSocket = false
   let answered = false
   let redirects = 0
+  let peerChanges = 0
   const candidates: Array<Signaling.ClientMessage> = []
 
   let endReason: DisconnectReason | undefined
 
   // ---------------------------------------------------------------- sending
 
-  const sendOnSocket = (message: Signaling.ClientMessage) => {
-    if (socket === undefined) return
+  const sendOnSocket = (message: Signaling.ClientMessage): boolean => {
+    if (socket === undefined) return false
     const wire = Signaling.encodeClientMessage(message)
-    if (socket.send(JSON.stringify(wire))) {
-      observer.onMessage({ direction: "sent", transport: "websocket", message: wire })
-    }
+    if (!socket.send(JSON.stringify(wire))) return false
+    observer.onMessage({ direction: "sent", transport: "websocket", message: wire })
+    return true
   }
 
   const sendOnChannel = (label: string, message: Signaling.ClientMessage): boolean => {
@@ -201,6 +203,9 @@ export const connect = Effect.fnUntraced(function*(
           sendOnChannel("signaling", disconnect(why._tag === "SocketLost" ? "WEBSOCKET-ONERROR" : "WEBSOCKET-ONCLOSE"))
         }
         return switched
+      case "ClientFault":
+        send(disconnect("INTERNAL-ERROR"))
+        return true
       case "PeerFailed":
         return false
     }
@@ -208,13 +213,15 @@ export const connect = Effect.fnUntraced(function*(
 
   const teardown = Effect.gen(function*() {
     const why = yield* Deferred.await(endedBy)
-    if (sayGoodbye(why)) yield* Effect.timeoutOption(Deferred.await(allClosed), disconnectTimeout)
+    // A server that did not get as far as a connection gets less time to see it end.
+    const patience = connected ? disconnectTimeout : Duration.min(disconnectTimeout, Duration.seconds(1))
+    if (sayGoodbye(why)) yield* Effect.timeoutOption(Deferred.await(allClosed), patience)
     if (socket !== undefined) yield* socket.close("disconnected")
     yield* Scope.close(held, Exit.void)
   })
 
   // In a fiber of its own, which nobody interrupts: an interrupted caller still says goodbye.
-  yield* Effect.acquireRelease(Effect.forkDetach(teardown), (tornDown) => {
+  const tornDown = yield* Effect.acquireRelease(Effect.forkDetach(teardown), (tornDown) => {
     end(new Released())
     return Fiber.await(tornDown)
   })
@@ -407,9 +414,11 @@ export const connect = Effect.fnUntraced(function*(
     const decoded = Signaling.decodeServerMessage(parsed.success)
     if (Result.isFailure(decoded)) return yield* onInvalid(decoded.failure)
     const message = decoded.success
-    /** Answers go back the way the message came. */
+    /** Answers go back the way the message came, unless the WebSocket has been given up since. */
     const reply = (answer: Signaling.ClientMessage) =>
-      label === undefined ? sendOnSocket(answer) : void sendOnChannel(label, answer)
+      void (label === undefined
+        ? sendOnSocket(answer) || sendOnChannel("signaling", answer)
+        : sendOnChannel(label, answer))
 
     switch (message.type) {
       case "redirect": {
@@ -418,6 +427,10 @@ export const connect = Effect.fnUntraced(function*(
           return end(new Released(), new TooManyRedirects({ count: redirects }))
         }
         const last = socket
+        const issue = redirectIssue(last?.url ?? "", message.location)
+        if (issue !== undefined) {
+          return end(new Released(), new Signaling.InvalidMessage({ messageType: "redirect", issue }))
+        }
         socket = undefined
         if (last !== undefined) yield* last.close("redirected")
         return yield* Queue.offer(negotiations, dial([message.location], true))
@@ -491,12 +504,14 @@ export const connect = Effect.fnUntraced(function*(
         return checkClosed()
       }
       case "PeerState": {
+        const change = ++peerChanges
         if (event.state === "connected") return checkReady()
         if (event.state === "failed" || event.state === "closed") return end(new PeerFailed({ state: event.state }))
         if (event.state === "disconnected") {
           yield* beside(Effect.delay(
             Effect.sync(() => {
-              if (peer?.connectionState === "disconnected") end(new PeerFailed({ state: "disconnected" }))
+              // Unless it came back meanwhile, be it for a moment.
+              if (change === peerChanges) end(new PeerFailed({ state: "disconnected" }))
             }),
             DisconnectedGrace
           ))
@@ -511,11 +526,23 @@ export const connect = Effect.fnUntraced(function*(
     }
   })
 
-  yield* Queue.take(inbox).pipe(Effect.flatMap(onEvent), Effect.forever, Effect.forkIn(held))
-  yield* Queue.take(negotiations).pipe(
-    Effect.flatMap(Effect.catch(({ reason }) => Effect.sync(() => end(lostBy(reason), reason)))),
-    Effect.forever,
-    Effect.forkIn(held)
+  /** A loop that died would leave a connection that looks alive: its defect is the end. */
+  const guarded = <A>(step: Effect.Effect<A>) =>
+    step.pipe(
+      Effect.forever,
+      Effect.catchCause((cause) =>
+        Effect.sync(() => {
+          if (!Cause.hasInterruptsOnly(cause)) end(new ClientFault({ cause: Cause.squash(cause) }))
+        })
+      ),
+      Effect.forkIn(held)
+    )
+  yield* guarded(Effect.flatMap(Queue.take(inbox), onEvent))
+  yield* guarded(
+    Effect.flatMap(
+      Queue.take(negotiations),
+      Effect.catch(({ reason }) => Effect.sync(() => end(lostBy(reason), reason)))
+    )
   )
   yield* Queue.offer(negotiations, dial(options.signalingUrls, false))
 
@@ -523,7 +550,9 @@ export const connect = Effect.fnUntraced(function*(
     Effect.timeoutOrElse({
       duration: connectTimeout,
       orElse: () => Effect.suspend(() => fail(new ConnectTimeout({ waitingFor, timeout: connectTimeout })))
-    })
+    }),
+    // An attempt that failed, or was given up, is over: a later one must not meet it in the channel.
+    Effect.onError(() => Effect.andThen(Effect.sync(() => end(new Released())), Fiber.await(tornDown)))
   )
 
   return {
@@ -535,6 +564,16 @@ export const connect = Effect.fnUntraced(function*(
     ended: Deferred.await(endedBy)
   }
 })
+
+/** What `connect` says goes to the new node too, so it must be reached no less safely than the old one. */
+const redirectIssue = (from: string, location: string): string | undefined => {
+  const { protocol } = URL.parse(location) ?? {}
+  return protocol !== "ws:" && protocol !== "wss:"
+    ? "its location is no ws:// or wss:// URL"
+    : protocol === "ws:" && from.startsWith("wss:")
+    ? "it leaves wss:// for ws://"
+    : undefined
+}
 
 /** A renegotiation that fails on a running connection ends it: the server waits for the answer. */
 const lostBy = (reason: SoraConnectionErrorReason): DisconnectReason =>

@@ -14,6 +14,7 @@ import { ServerClosed, SocketLost } from "../SoraRpcError.ts"
 
 /** @internal */
 export interface SignalingSocket {
+  readonly url: string
   /** False when the WebSocket is gone; its end has been, or is about to be, reported. */
   readonly send: (text: string) => boolean
   /** Closes it with 1000 and forgets it: its end is not reported. */
@@ -168,6 +169,7 @@ const dial = Effect.fnUntraced(function*(
     Effect.forkIn(scope)
   )
   return {
+    url,
     send(text: string) {
       if (closed) return false
       try {

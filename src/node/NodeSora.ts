@@ -36,7 +36,9 @@ const isLoopback = (url: string): boolean => {
  * over the loopback interface, which werift leaves out by itself.
  */
 const peerConfig = (options: SoraConnection.Options): Partial<PeerConfig> =>
-  options.signalingUrls.every(isLoopback) ? { iceAdditionalHostAddresses: ["127.0.0.1"] } : {}
+  Array.isArray(options.signalingUrls) && options.signalingUrls.every(isLoopback)
+    ? { iceAdditionalHostAddresses: ["127.0.0.1"] }
+    : {}
 
 /**
  * What a connection needs on Node: werift and a WebSocket constructor.

@@ -29,8 +29,10 @@ import * as SoraMethod from "../SoraMethod.ts"
 import type { SoraRpc } from "../SoraRpc.ts"
 import * as Channels from "./internal/channels.ts"
 import * as ServerConnection from "./internal/connection.ts"
+import * as Faults from "./internal/faults.ts"
 import * as Methods from "./internal/methods.ts"
 import { type Authenticate, grantAll } from "./SoraAuth.ts"
+import * as SoraFaults from "./SoraFaults.ts"
 
 /**
  * How the server behaves.
@@ -74,6 +76,8 @@ export interface Options<R = never> {
   readonly itemResult?: "metadata" | "item" | undefined
   /** A werift configuration. Default: the loopback interface alone when `host` is a loopback address. */
   readonly peer?: Partial<PeerConfig> | undefined
+  /** What goes wrong on purpose. Default nothing. */
+  readonly faults?: SoraFaults.Faults | undefined
 }
 
 /**
@@ -139,6 +143,16 @@ export class SoraServer extends Context.Service<SoraServer, {
   readonly reOffer: (connectionId: string) => Effect.Effect<void, SoraServerError>
   /** Asks a client for its statistics, on whichever transport signaling is (sections 2.6 and 3.5). */
   readonly requestStats: (connectionId: string) => Effect.Effect<Schema.Json, SoraServerError>
+  /**
+   * What goes wrong on purpose from now on, in place of what did so far: for new connections, and for the running
+   * ones, whose fate is drawn anew. Faults that do not fit the schema are a defect.
+   */
+  readonly setFaults: (faults: SoraFaults.Faults) => Effect.Effect<void>
+  /**
+   * Makes a connection die, now. Of one that dies whole, by `killPeer` or `closeAbruptly`, the server has released
+   * everything when it completes.
+   */
+  readonly inject: (connectionId: string, fault: SoraFaults.ConnectionFault) => Effect.Effect<void, SoraServerError>
 }>()("effect-sora-rpc/server/SoraServer") {}
 
 const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.")
@@ -174,6 +188,17 @@ export const make = Effect.fnUntraced(function*<R = never>(
       ? allMethods.find((name) => name.endsWith(`/${method}`)) ?? method
       : method
 
+  // None of them, or an empty set: no dice are cast.
+  const sourceOf = (faults: SoraFaults.Faults) =>
+    Effect.map(
+      Effect.mapError(
+        SoraFaults.decode(faults),
+        (cause) => new SoraServerError({ message: `bad faults: ${cause.message}`, cause })
+      ),
+      (faults) => Object.keys(faults).some((name) => name !== "seed") ? Faults.make(faults) : undefined
+    )
+  let faults = options.faults === undefined ? undefined : yield* sourceOf(options.faults)
+
   const server = yield* NodeSocketServer.makeWebSocket({ host, port: options.port ?? 0, maxPayload: 1024 * 1024 }).pipe(
     Effect.mapError((cause) =>
       new SoraServerError({
@@ -202,7 +227,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
     connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds"),
     closeMessage: options.closeMessage ?? false,
     switchOrder: options.switchOrder ?? "after-open",
-    peer: options.peer ?? (isLoopback(host) ? Werift.loopback : {})
+    peer: options.peer ?? (isLoopback(host) ? Werift.loopback : {}),
+    faults: () => faults
   }
   yield* Effect.forkScoped(
     // `run` adds the request and its WebSocket to the context of each connection, which its type does not tell.
@@ -267,7 +293,14 @@ export const make = Effect.fnUntraced(function*<R = never>(
     reOffer: (connectionId) =>
       Effect.flatMap(handleOf(connectionId), ({ reOffer }) => Effect.mapError(reOffer, toServerError)),
     requestStats: (connectionId) =>
-      Effect.flatMap(handleOf(connectionId), ({ requestStats }) => Effect.mapError(requestStats, toServerError))
+      Effect.flatMap(handleOf(connectionId), ({ requestStats }) => Effect.mapError(requestStats, toServerError)),
+    setFaults: (next) =>
+      Effect.flatMap(Effect.orDie(sourceOf(next)), (source) => {
+        faults = source
+        return Effect.forEach(Array.from(handles.values()), ({ redraw }) => redraw, { discard: true })
+      }),
+    inject: (connectionId, fault) =>
+      Effect.flatMap(handleOf(connectionId), ({ inject }) => Effect.mapError(inject(fault), toServerError))
   })
 })
 

@@ -2,4 +2,5 @@
  * `effect-sora-rpc/server`: the offline development server.
  */
 export * as SoraAuth from "./SoraAuth.ts"
+export * as SoraFaults from "./SoraFaults.ts"
 export * as SoraServer from "./SoraServer.ts"

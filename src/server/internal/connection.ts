@@ -30,7 +30,9 @@ import type { DataChannelLike } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
 import type { Caller, Rid } from "../../SoraMethod.ts"
 import type { Authenticate, Grant } from "../SoraAuth.ts"
+import type { ConnectionFault } from "../SoraFaults.ts"
 import type { Channels, Member } from "./channels.ts"
+import type * as Faults from "./faults.ts"
 import { makeId } from "./ids.ts"
 
 /** Time for a closing step that depends on the client: the WebSocket handshake, the last bytes, its leaving. */
@@ -45,12 +47,15 @@ export interface End {
   readonly reason: string
   /** Whether a `close` message may go before it: only for ends that the server decides on. */
   readonly announce?: boolean
+  /** A fault: nothing is closed in order (`abrupt`), or at all (`silent`). */
+  readonly manner?: "abrupt" | "silent"
 }
 
 const invalidMessage: End = { code: SignalingFailure, reason: "INVALID-MESSAGE" }
 const internalError: End = { code: SignalingFailure, reason: "INTERNAL-ERROR" }
 const timedOut: End = { code: SignalingFailure, reason: "TIMEOUT" }
 const typeDisconnect: End = { code: 1000, reason: "TYPE-DISCONNECT" }
+const faultInjected: End = { code: SignalingFailure, reason: "FAULT-INJECTED" }
 
 /** What all connections of a server share. */
 export interface Shared {
@@ -73,6 +78,8 @@ export interface Shared {
   readonly peer: Partial<PeerConfig>
   /** The connections by id, for the server's own API. */
   readonly handles: Map<string, Handle>
+  /** What goes wrong on purpose, at the moment. */
+  readonly faults: () => Faults.Source | undefined
 }
 
 /** What the server's API asked of a connection, and it could not do. */
@@ -89,6 +96,9 @@ export interface Handle {
   readonly ended: Effect.Effect<void>
   readonly reOffer: Effect.Effect<void, HandleError>
   readonly requestStats: Effect.Effect<Schema.Json, HandleError>
+  readonly inject: (fault: ConnectionFault) => Effect.Effect<void, HandleError>
+  /** Draws anew for a connection that is there already. */
+  readonly redraw: Effect.Effect<void>
 }
 
 type Event =
@@ -162,6 +172,9 @@ export const serve = Effect.fnUntraced(function*(
   let peer: Werift.WeriftPeer | undefined
   let member: Member | undefined
   let connect: Signaling.Connect | undefined
+  let faults: Faults.ConnectionFaults | undefined
+  let death: Fiber.Fiber<unknown> | undefined
+  let silent = false
   let rpcMethods: ReadonlyArray<string> = []
   const channels = new Map<string, ServerChannel>()
   const renegotiating = Semaphore.makeUnsafe(1)
@@ -227,12 +240,38 @@ export const serve = Effect.fnUntraced(function*(
     while (isSending()) yield* Effect.sleep("10 millis")
   })
 
+  const terminate = () => {
+    if ("terminate" in webSocket) (webSocket as { terminate: () => void }).terminate()
+  }
+
+  /**
+   * From here on nothing reaches the client any more, so that all of it can be released as ever: what the release
+   * would say, an SCTP ABORT, a DTLS alert, a Close frame, is said to nobody.
+   */
+  const vanish = () => {
+    silent = true
+    for (const transport of peer?.iceTransports ?? []) {
+      // Private to werift: the sockets of the ICE agent. Closing them is up to the peer, when it is closed.
+      const { protocols } = transport.connection as unknown as {
+        readonly protocols: ReadonlyArray<{ sendData: () => Promise<void>; sendStun: () => Promise<void> }>
+      }
+      for (const protocol of protocols) {
+        protocol.sendData = async () => {}
+        protocol.sendStun = async () => {}
+      }
+    }
+    // `ws` answers a Close frame and a ping by itself, and its reader says Close when it is released.
+    Object.assign(webSocket, { send: () => {}, close: () => {}, pong: () => {} })
+  }
+
   const teardown = Effect.gen(function*() {
-    const { announce, code, reason } = yield* Deferred.await(endedBy)
+    const { announce, code, manner, reason } = yield* Deferred.await(endedBy)
     if (member !== undefined) {
       shared.channels.leave(member)
       shared.handles.delete(member.connectionId)
     }
+    if (manner === "silent") return vanish()
+    if (manner === "abrupt") return terminate()
     if (announce === true && shared.closeMessage && switched) {
       sendOnChannel("signaling", JSON.stringify(Signaling.encodeServerMessage({ type: "close", code, reason })))
     }
@@ -245,11 +284,13 @@ export const serve = Effect.fnUntraced(function*(
     for (const { channel } of channels.values()) channel.close()
     if (peer?.connectionState === "connected") yield* Effect.timeoutOption(Deferred.await(peerGone), CloseGrace)
     // `ws` would wait 30 seconds for the other half of the handshake.
-    if (socketOpen && "terminate" in webSocket) (webSocket as { terminate: () => void }).terminate()
-    const gaveUp = Exit.fail(new HandleError({ message: "the connection ended" }))
-    for (const waiting of reAnswers) Deferred.doneUnsafe(waiting, gaveUp)
-    for (const waiting of statsRequests) Deferred.doneUnsafe(waiting, gaveUp)
+    if (socketOpen) terminate()
   }).pipe(
+    Effect.ensuring(Effect.sync(() => {
+      const gaveUp = Exit.fail(new HandleError({ message: "the connection ended" }))
+      for (const waiting of reAnswers) Deferred.doneUnsafe(waiting, gaveUp)
+      for (const waiting of statsRequests) Deferred.doneUnsafe(waiting, gaveUp)
+    })),
     Effect.ensuring(Scope.close(held, Exit.void)),
     // Whatever went wrong on the way: who waits for the end must not wait for ever.
     Effect.catchCause((cause) =>
@@ -261,7 +302,8 @@ export const serve = Effect.fnUntraced(function*(
   // In a fiber of its own, which nobody interrupts: a server that stops ends its connections in order.
   yield* Effect.acquireRelease(Effect.forkDetach(teardown), (fiber) => {
     end({ code: 1001, reason: "SERVER-STOPPED", announce: true })
-    return Fiber.await(fiber)
+    // A silent connection's WebSocket is still open, and its `close` does nothing.
+    return Effect.tap(Fiber.await(fiber), () => Effect.sync(() => silent && terminate()))
   })
 
   // ---------------------------------------------------------------- getting there
@@ -361,7 +403,20 @@ export const serve = Effect.fnUntraced(function*(
 
   const onConnect = Effect.fnUntraced(function*(message: Signaling.Connect) {
     if (!isAcceptable(message)) return end(invalidMessage)
+    const source = shared.faults()
+    faults = source?.draw()
     const redirected = Number(/[?&]redirected=(\d+)/.exec(path)?.[1] ?? 0)
+    if (faults !== undefined) {
+      if (faults.onConnect === "refuse") return end(faultInjected)
+      if (faults.onConnect === "ignoreConnect") {
+        connect = message
+        return
+      }
+      if (faults.onConnect === "redirectLoop" || source?.loops === true && path.includes("loop=1")) {
+        sendOnSocket({ type: "redirect", location: `${shared.url()}?redirected=${redirected + 1}&loop=1` })
+        return
+      }
+    }
     if (redirected < shared.redirects) {
       // The client closes this socket and comes back with one more on the count.
       sendOnSocket({ type: "redirect", location: `${shared.url()}?redirected=${redirected + 1}` })
@@ -379,13 +434,20 @@ export const serve = Effect.fnUntraced(function*(
     const made = yield* makePeer(message, dataChannelSignaling)
     const self = makeMember(message, grant)
     member = self
+    // Those of now: they may have been replaced while the authentication was under way.
+    if (shared.faults() !== source) faults = shared.faults()?.draw()
     shared.handles.set(self.connectionId, {
       member: self,
       switched: () => switched,
       end,
       ended: Deferred.await(tornDown),
       reOffer,
-      requestStats
+      requestStats,
+      inject,
+      redraw: Effect.suspend(() => {
+        faults = shared.faults()?.draw()
+        return planDeath
+      })
     })
     const sdp = yield* makeOffer(made)
     const { iceServers, iceTransportPolicy } = shared
@@ -484,6 +546,47 @@ export const serve = Effect.fnUntraced(function*(
     return yield* Deferred.await(answered)
   })
 
+  // ---------------------------------------------------------------- faults
+
+  const inject: Handle["inject"] = (fault) =>
+    Effect.suspend(() => {
+      switch (fault) {
+        case "closeRpc": {
+          const open = channels.get("rpc")
+          if (open === undefined) return new HandleError({ message: "the connection has no rpc channel" })
+          // Forgotten first: the server does not take it for a mistake of the client's, and ends nothing else.
+          channels.delete("rpc")
+          open.channel.close()
+          return Effect.void
+        }
+        case "killSocket": {
+          if (!socketOpen) return new HandleError({ message: "the connection has no WebSocket any more" })
+          terminate()
+          return Effect.void
+        }
+        case "killPeer":
+        case "closeAbruptly":
+          end({ ...faultInjected, manner: fault === "killPeer" ? "silent" : "abrupt" })
+          return Deferred.await(tornDown)
+      }
+    })
+
+  /** Of a connection that is up, and is to die of what was drawn for it. */
+  const planDeath = Effect.suspend(() => {
+    const last = death
+    const drawn = faults?.death
+    death = undefined
+    return Effect.andThen(
+      last === undefined ? Effect.void : Fiber.interrupt(last),
+      drawn === undefined || !joined || ended
+        ? Effect.void
+        // What is gone already cannot be killed.
+        : Effect.map(beside(Effect.delay(Effect.ignore(inject(drawn.fault)), drawn.after)), (fiber) => {
+          death = fiber
+        })
+    )
+  })
+
   // ---------------------------------------------------------------- what happens
 
   /** Whether it could be applied; if not, the connection is over. */
@@ -557,7 +660,16 @@ export const serve = Effect.fnUntraced(function*(
 
   const onRpc = Effect.fnUntraced(function*(frame: string, caller: Caller) {
     const answer = yield* shared.dispatcher.dispatch(frame, caller, (method) => rpcMethods.includes(method))
-    if (answer === undefined || sendOnChannel("rpc", answer)) return
+    if (answer === undefined) return
+    if (faults !== undefined) {
+      const open = channels.get("rpc")
+      return yield* faults.respond(answer, {
+        compress: open?.compress ?? false,
+        maxBytes: peer?.sctpTransport?.["remoteMaxMessageSize"] ?? 0,
+        send: (data) => void sendData(open, data)
+      })
+    }
+    if (sendOnChannel("rpc", answer)) return
     // What Sora does with an answer above the largest message is not known (section 9 row 14); here it is dropped.
     yield* Effect.logDebug(`an answer of ${answer.length} characters could not be sent`)
   })
@@ -626,7 +738,7 @@ export const serve = Effect.fnUntraced(function*(
       case "ChannelOpen":
         return checkSwitch()
       case "ChannelClosed":
-        return end(internalError)
+        return channels.has(event.label) ? end(internalError) : undefined
       case "PeerState": {
         if (event.state === "connected" && member !== undefined && !ended) {
           if (joined) return
@@ -638,7 +750,8 @@ export const serve = Effect.fnUntraced(function*(
           })
           if (association !== undefined) yield* Scope.addFinalizer(held, Effect.sync(association.unSubscribe))
           shared.channels.join(member)
-          return checkSwitch()
+          checkSwitch()
+          return faults === undefined ? undefined : yield* planDeath
         }
         if (event.state !== "failed" && event.state !== "closed") return
         yield* Deferred.succeed(peerGone, undefined)
@@ -680,6 +793,12 @@ export const serve = Effect.fnUntraced(function*(
     )
   )
   yield* Deferred.await(tornDown)
+  // Silent, its WebSocket stays open for as long as the client believes in it.
+  if (silent && webSocket.readyState !== 3) {
+    yield* Effect.callback<void>((resume) =>
+      webSocket.addEventListener("close", () => resume(Effect.void), { once: true })
+    )
+  }
 })
 
 type Relay = (label: string, bytes: Uint8Array, sender: string) => void

@@ -1,0 +1,194 @@
+/**
+ * What the development server does wrong on purpose, to see how a client takes
+ * it: lost, late, doubled and malformed responses, refusals, and connections
+ * that die in every way a real one can.
+ *
+ * ```ts
+ * SoraServer.layer({ faults: { drop: 0.1, killSocket: 0.05, lifeMax: "30 seconds", seed: 7 } })
+ * ```
+ */
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+
+/**
+ * Probabilities, from 0 (never, the default) to 1 (always).
+ *
+ * Those of responses are applied to each of them independently, and can come
+ * together: one response may be doubled, late and malformed. Of the ways to
+ * die, a connection gets one at most.
+ *
+ * @category models
+ */
+export interface Faults {
+  /** A response is late by a random time of at most this. */
+  readonly delay?: Duration.Input | undefined
+  /** How many responses are late, when `delay` is given. Default 1. */
+  readonly delayRate?: number | undefined
+  /** A response is not sent. */
+  readonly drop?: number | undefined
+  /** A response is sent twice. */
+  readonly duplicate?: number | undefined
+  /** A response is held back until another one has gone, or 100 milliseconds have passed. */
+  readonly reorder?: number | undefined
+  /** A response is no valid one: one of {@link malformed}, at random. */
+  readonly corrupt?: number | undefined
+  /** A response has an id that no call has. */
+  readonly wrongId?: number | undefined
+  /** A response is padded to 200 kB by an extra member; it is valid. */
+  readonly giant?: number | undefined
+  /** A response inflates to more than 16 MiB. Only on a compressed label. */
+  readonly bomb?: number | undefined
+  /** A response is text where it would be compressed, and binary where it would be text. */
+  readonly swapForm?: number | undefined
+
+  /** `connect` is answered by the Close frame 4490 `FAULT-INJECTED`. */
+  readonly refuse?: number | undefined
+  /** `connect` is not answered at all. */
+  readonly ignoreConnect?: number | undefined
+  /** `connect` is answered by a redirect to this server, which redirects again, without end. */
+  readonly redirectLoop?: number | undefined
+
+  /** The `rpc` channel closes, and nothing else. */
+  readonly closeRpc?: number | undefined
+  /** The WebSocket is cut off, without a Close frame. */
+  readonly killSocket?: number | undefined
+  /**
+   * The server is gone without a word, as after a power cut: no packet and no
+   * frame comes any more, on any transport, and nothing is closed.
+   */
+  readonly killPeer?: number | undefined
+  /** Everything is closed at once and without a handshake, as when the server's process dies. */
+  readonly closeAbruptly?: number | undefined
+  /** A connection that is to die does so at a random time of at most this after it is up. Default 10 seconds. */
+  readonly lifeMax?: Duration.Input | undefined
+
+  /**
+   * The same seed gives the same faults to the same connects and calls in the
+   * same order, however connections overlap. Default: a random one.
+   */
+  readonly seed?: number | undefined
+}
+
+/**
+ * How an established connection can be made to die; see {@link Faults}.
+ *
+ * @category models
+ */
+export type ConnectionFault = "closeRpc" | "killSocket" | "killPeer" | "closeAbruptly"
+
+const Rate = Schema.optional(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })))
+
+const isDuration = (input: unknown): input is Duration.Input =>
+  Option.exists(
+    // It takes anything, and throws inside for what is none.
+    input === null || input === undefined ? Option.none() : Duration.fromInput(input as Duration.Input),
+    (duration) => Duration.isFinite(duration) && Duration.toMillis(duration) >= 0
+  )
+
+const Time = Schema.optional(Schema.declare(isDuration, { expected: "a duration, such as \"100 millis\"" }))
+
+/**
+ * What {@link Faults} must be, as a schema: rates between 0 and 1, and
+ * durations of at least 0. To decode, use {@link decode}.
+ *
+ * @category schemas
+ */
+export const Faults: Schema.Codec<Faults> = Schema.Struct({
+  delay: Time,
+  delayRate: Rate,
+  drop: Rate,
+  duplicate: Rate,
+  reorder: Rate,
+  corrupt: Rate,
+  wrongId: Rate,
+  giant: Rate,
+  bomb: Rate,
+  swapForm: Rate,
+  refuse: Rate,
+  ignoreConnect: Rate,
+  redirectLoop: Rate,
+  closeRpc: Rate,
+  killSocket: Rate,
+  killPeer: Rate,
+  closeAbruptly: Rate,
+  lifeMax: Time,
+  seed: Schema.optional(Schema.Int)
+}).check(
+  Schema.makeFilter((faults) =>
+    // With room for the rounding of 0.1 + 0.2 + 0.7.
+    (faults.closeRpc ?? 0) + (faults.killSocket ?? 0) + (faults.killPeer ?? 0) + (faults.closeAbruptly ?? 0) <= 1 + 1e-9
+      ? undefined
+      : "closeRpc, killSocket, killPeer and closeAbruptly exclude each other: together at most 1"
+  )
+)
+
+/**
+ * The faults, when they are fit: an unknown member is an error too, so that a
+ * typo does not go unnoticed. The error names the member.
+ *
+ * @category decoding
+ */
+export const decode: (input: unknown) => Effect.Effect<Faults, Schema.SchemaError> = Schema.decodeUnknownEffect(
+  Faults,
+  { onExcessProperty: "error" }
+)
+
+/**
+ * {@link decode} for JSON text.
+ *
+ * @category decoding
+ */
+export const decodeJson: (text: string) => Effect.Effect<Faults, Schema.SchemaError> = Schema.decodeUnknownEffect(
+  Schema.fromJsonString(Faults),
+  { onExcessProperty: "error" }
+)
+
+const Code = "\"code\":-32000"
+const Message = "\"message\":\"FAULT-INJECTED\""
+
+/**
+ * Responses that are none: what stands in for the response to the request with
+ * this id, which is JSON text, as is the response itself. Those of
+ * `sora-protocol.md` Appendix B that are not accepted, and bytes that are no
+ * text.
+ *
+ * @category models
+ */
+export const malformed: ReadonlyArray<(id: string, response: string) => string | Uint8Array<ArrayBuffer>> = [
+  (id) => `{"jsonrpc":"2.0","id":${id},"result":1,"error":{${Code},${Message}}}`,
+  (id) => `{"jsonrpc":"2.0","id":${id}}`,
+  ...["", "\"jsonrpc\":null,", "\"jsonrpc\":2.0,", "\"jsonrpc\":\"2.1\",", "\"jsonrpc\":\"2.0 \","].map(
+    (version) => (id: string) => `{${version}"id":${id},"result":1}`
+  ),
+  ...[
+    "null",
+    "[1]",
+    "\"text\"",
+    `{${Message}}`,
+    `{"code":"1",${Message}}`,
+    `{"code":1.5,${Message}}`,
+    `{"code":1e3,${Message}}`,
+    `{"code":2147483648,${Message}}`,
+    `{${Code}}`,
+    `{${Code},"message":42}`,
+    `{${Code},"\\u0063ode":1,${Message}}`,
+    `{${Code},${Message},${Message}}`,
+    `{${Code},${Message},"data":1,"data":1}`
+  ].map((error) => (id: string) => `{"jsonrpc":"2.0","id":${id},"error":${error}}`),
+  (id) => `{"jsonrpc":"2.0","jsonrpc":"2.0","id":${id},"result":1}`,
+  (id) => `{"jsonrpc":"2.0","id":${id},"result":1,"\\u0072esult":1}`,
+  (id) => `{"jsonrpc":"2.0","id":${id},"\\u0069d":${id},"result":1}`,
+  ...["", "\"id\":null,", "\"id\":\"1\",", "\"id\":-1,", "\"id\":1.5,", "\"id\":1e2,", "\"id\":18446744073709551616,"]
+    .map((id) => () => `{"jsonrpc":"2.0",${id}"result":1}`),
+  ...["null", "true", "42", "\"text\"", "[]"].map((value) => () => value),
+  (_, response) => `[${response}]`,
+  (_, response) => response.slice(0, response.length >> 1),
+  (_, response) => `${response.slice(0, -1)},}`,
+  () => "not json",
+  // No UTF-8, no zlib, and a zlib stream that breaks off.
+  () => Uint8Array.of(0xff, 0xfe, 0x00, 0xc3, 0x28),
+  () => Uint8Array.of(0x78, 0x9c, 0xff, 0x00),
+  () => Uint8Array.of(0x78)
+]
