@@ -422,10 +422,12 @@ export const serve = Effect.fnUntraced(function*(
       sendOnSocket({ type: "redirect", location: `${shared.url()}?redirected=${redirected + 1}` })
       return
     }
+    connect = message
     const granted = yield* Effect.result(shared.authenticate(message))
+    // The client may have left meanwhile: there is nobody to offer to.
+    if (ended) return
     if (Result.isFailure(granted)) return end({ code: SignalingFailure, reason: granted.failure.reason })
     const grant = granted.success
-    connect = message
     const dataChannelSignaling = grant.dataChannelSignaling ?? message.dataChannelSignaling ?? false
     ignoreSocket = dataChannelSignaling &&
       (shared.ignoreDisconnectWebsocket ?? grant.ignoreDisconnectWebsocket ?? message.ignoreDisconnectWebsocket ??
@@ -529,11 +531,12 @@ export const serve = Effect.fnUntraced(function*(
     }
     const answered = yield* Deferred.make<void, HandleError>()
     reAnswers.push(answered)
-    const sdp = yield* Effect.mapError(
-      makeOffer(made),
-      ({ cause }) => new HandleError({ message: "no new offer", cause })
+    // Whole or not at all: an offer that was made and not sent would bar every later one.
+    yield* makeOffer(made).pipe(
+      Effect.mapError(({ cause }) => new HandleError({ message: "no new offer", cause })),
+      Effect.map((sdp) => deliver("signaling", { type: "re-offer", sdp })),
+      Effect.uninterruptible
     )
-    deliver("signaling", { type: "re-offer", sdp })
     return yield* Deferred.await(answered)
     // One at a time: a peer has one pending offer.
   }).pipe(renegotiating.withPermit)
