@@ -1,0 +1,105 @@
+/**
+ * Every way in which a connection can die is noticed within a bound, and what
+ * was half made is gone when `make` has failed.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Layer } from "effect"
+import { PeerConnection, SoraConnection, SoraMethod } from "effect-sora-rpc"
+import { NodeSora } from "effect-sora-rpc/node"
+import { type SoraFaults, SoraServer } from "effect-sora-rpc/server"
+import { connect, first, reasonOf } from "../utils/connect.ts"
+import * as ScriptedSora from "../utils/scriptedSora.ts"
+
+const Hang = SoraMethod.make("Hang")
+const handlers = [SoraMethod.handle(Hang, () => Effect.never)]
+
+/** How long each may go unnoticed at most, in milliseconds. */
+const bounds: Record<SoraFaults.ConnectionFault, number> = {
+  closeRpc: 2_000,
+  killSocket: 2_000,
+  closeAbruptly: 2_000,
+  killPeer: 20_000
+}
+
+describe("a connection that dies", () => {
+  for (const [fault, bound] of Object.entries(bounds) as Array<[SoraFaults.ConnectionFault, number]>) {
+    for (const ignoreDisconnectWebsocket of [true, false]) {
+      // After the switch a WebSocket that may go is not missed.
+      if (fault === "killSocket" && ignoreDisconnectWebsocket) continue
+      it.live(
+        `${fault}, ignore ${ignoreDisconnectWebsocket}: noticed within ${bound} ms`,
+        () =>
+          Effect.gen(function*() {
+            const server = yield* SoraServer.make({ handlers })
+            const { connection, rpc } = yield* connect({
+              url: server.url,
+              ignoreDisconnectWebsocket,
+              disconnectTimeout: "1 second"
+            })
+            yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+            const waiting = yield* Effect.forkChild(
+              Effect.flip(rpc.call(Hang, undefined, { timeout: Duration.infinity })),
+              {
+                startImmediately: true
+              }
+            )
+            const start = performance.now()
+            yield* server.inject(connection.offer.connectionId, fault)
+            assert.strictEqual((yield* Fiber.join(waiting))._tag, "Disconnected")
+            assert.isBelow(performance.now() - start, bound)
+            yield* reasonOf(connection)
+          }),
+        bound + 10_000
+      )
+    }
+  }
+})
+
+describe("a connection that could not be made", () => {
+  it.live("is not met by a later one in the same scope", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make({ faults: { ignoreConnect: 1 } })
+      const make = SoraConnection.make({
+        signalingUrls: [server.url],
+        channelId: "test",
+        role: "sendrecv",
+        connectTimeout: "300 millis"
+      })
+      yield* Effect.gen(function*() {
+        assert.strictEqual((yield* Effect.flip(make)).reason._tag, "ConnectTimeout")
+        yield* server.setFaults({})
+        const interrupted = yield* Effect.forkChild(make, { startImmediately: true })
+        yield* Fiber.interrupt(interrupted)
+        const { offer } = yield* make
+        assert.deepStrictEqual((yield* server.connections).map(({ connectionId }) => connectionId), [
+          offer.connectionId
+        ])
+      }).pipe(Effect.provide(NodeSora.layerPlatform({ iceAdditionalHostAddresses: ["127.0.0.1"] })))
+    }))
+
+  it.live("because WebRTC itself threw: the error says so, at once", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const broken = Layer.succeed(PeerConnection.PeerConnection, {
+        environment: "broken",
+        make: () => Effect.die(new Error("no such codec"))
+      })
+      const error = yield* Effect.flip(
+        SoraConnection.make({ signalingUrls: [server.url], channelId: "test", role: "sendrecv" }).pipe(
+          Effect.provide([NodeSora.layerPlatform(), broken])
+        )
+      )
+      assert.match(error.message, /no such codec/)
+    }))
+
+  it.live("because a redirect leads where no WebSocket is", () =>
+    Effect.gen(function*() {
+      const sora = yield* ScriptedSora.make((peer) =>
+        Effect.map(peer.take, () => peer.send({ type: "redirect", location: "http://127.0.0.1:1/s3cret" }))
+      )
+      const exit = yield* Effect.exit(connect({ url: sora.url }))
+      assert.isTrue(Exit.isFailure(exit))
+      assert.match(String(Exit.isFailure(exit) && exit.cause), /location is no ws:/)
+      assert.notInclude(String(Exit.isFailure(exit) && exit.cause), "s3cret")
+    }))
+})
