@@ -15,9 +15,11 @@
  * ```
  *
  * A plain `LayerMap` keeps what it has until it is idle, a failure and a dead
- * connection too. This one forgets both at once, so that the next one who asks
- * connects anew. Who holds the dead connection keeps it: their calls fail with
- * `Disconnected`, and nothing is exchanged under them.
+ * connection too. This one forgets a failure at once, and a connection when its
+ * state is `Disconnected`, so that the next one who asks connects anew. (Its
+ * calls fail a little earlier than that: before asking again wait for its
+ * `changes` to end, or a moment.) Who holds the dead connection keeps it: nothing
+ * is exchanged under them.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -105,12 +107,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
     { idleTimeToLive: options.idleTimeToLive }
   )
 
-  // A call that fails with `Disconnected` may ask again in the same breath, before the connection's own state says so
-  // and before it is forgotten. Only once: a server that ends every connection at once must not make this a loop.
+  // Who sees the state may ask again before the watcher above had its turn. Only once: a server that ends every
+  // connection at once must not make this a loop.
   const contextEffect = Effect.fnUntraced(function*(channelId: string) {
     const borrowed = yield* Scope.fork(yield* Effect.scope)
     const context = yield* Scope.provide(map.contextEffect(channelId), borrowed)
-    yield* Effect.yieldNow
     const connection = Context.get(context, SoraConnection)
     if ((yield* connection.state)._tag !== "Disconnected") return context
     yield* forgets.get(connection) ?? Effect.void

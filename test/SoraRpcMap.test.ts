@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { SoraConnection, SoraMethod, SoraRpc, SoraRpcError, SoraRpcMap } from "effect-sora-rpc"
 import { NodeSora } from "effect-sora-rpc/node"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
@@ -83,7 +83,6 @@ describe("over real connections", () => {
     Effect.gen(function*() {
       let attempts = 0
       const server = yield* SoraServer.make({
-        handlers: [SoraMethod.handle(Hang, () => Effect.never)],
         authenticate: () =>
           ++attempts === 1 ? Effect.fail(new SoraAuth.Refusal({ reason: "not yet" })) : Effect.succeed({})
       })
@@ -92,19 +91,12 @@ describe("over real connections", () => {
         assert.strictEqual((yield* Effect.flip(use)).reason._tag, "Refused")
         const id = yield* use
         assert.strictEqual(yield* use, id)
-        // Held by another user, so that letting go is not what closes it.
-        yield* SoraRpcMap.contextEffect("lobby")
-        const hang = yield* Effect.forkChild(
-          Effect.flip(SoraRpc.SoraRpc.use((rpc) => rpc.call(Hang, undefined, { timeout: Duration.infinity }))).pipe(
-            // Asks again in the same breath as its call fails.
-            Effect.andThen(Effect.scoped(SoraRpcMap.contextEffect("lobby"))),
-            Effect.map(Context.get(SoraConnection.SoraConnection)),
-            Effect.provide(SoraRpcMap.get("lobby"))
-          ),
-          { startImmediately: true }
-        )
+        // Held, so that letting go is not what closes it.
+        const held = Context.get(yield* SoraRpcMap.contextEffect("lobby"), SoraConnection.SoraConnection)
+        const ended = yield* Effect.forkChild(Stream.runDrain(held.changes), { startImmediately: true })
         yield* server.disconnect({ channelId: "lobby" })
-        const { offer } = yield* Fiber.join(hang)
+        yield* Fiber.join(ended)
+        const { offer } = Context.get(yield* SoraRpcMap.contextEffect("lobby"), SoraConnection.SoraConnection)
         assert.notStrictEqual(offer.connectionId, id)
         assert.strictEqual(yield* use, offer.connectionId)
         assert.strictEqual(attempts, 3)

@@ -95,8 +95,9 @@ export const make = Effect.fnUntraced(function*(
     while (true) {
       const reason = yield* session.ended
       if (schedule === undefined || isFinal(reason)) {
-        yield* session.close
-        return yield* finish(reason)
+        // First the state: who learns of the end from a call finds it told here too.
+        yield* finish(reason)
+        return yield* session.close
       }
       let attempt = 1
       const announce = Effect.suspend(() => SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt }))

@@ -1,0 +1,20 @@
+/**
+ * The development server in a process of its own, for the measurements: tells
+ * its URL to the parent, and goes with it. `--no-compress` turns compression off.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { SoraMethod } from "effect-sora-rpc"
+import { SoraServer } from "effect-sora-rpc/server"
+import * as Effect from "effect/Effect"
+import { Echo } from "./bench.ts"
+
+process.on("disconnect", () => process.exit(0))
+
+NodeRuntime.runMain(Effect.scoped(Effect.gen(function*() {
+  const server = yield* SoraServer.make({
+    compress: !process.argv.includes("--no-compress"),
+    handlers: [SoraMethod.handle(Echo, (params) => Effect.succeed(params))]
+  })
+  process.send!(server.url)
+  return yield* Effect.never
+})))
