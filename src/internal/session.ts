@@ -414,11 +414,9 @@ export const connect = Effect.fnUntraced(function*(
     const decoded = Signaling.decodeServerMessage(parsed.success)
     if (Result.isFailure(decoded)) return yield* onInvalid(decoded.failure)
     const message = decoded.success
-    /** Answers go back the way the message came, unless the WebSocket has been given up since. */
-    const reply = (answer: Signaling.ClientMessage) =>
-      void (label === undefined
-        ? sendOnSocket(answer) || sendOnChannel("signaling", answer)
-        : sendOnChannel(label, answer))
+    /** Answers go back the way the message came. */
+    const reply = (answer: Signaling.ClientMessage): boolean =>
+      label === undefined ? sendOnSocket(answer) : sendOnChannel(label, answer)
 
     switch (message.type) {
       case "redirect": {
@@ -449,14 +447,16 @@ export const connect = Effect.fnUntraced(function*(
         if (message.type === "re-offer" && message.rpcMethods !== undefined) rpcMethods = message.rpcMethods
         return yield* Queue.offer(
           negotiations,
-          Effect.map(
-            answer(made, message.sdp),
-            (sdp) => reply({ type: message.type === "update" ? "update" : "re-answer", sdp })
-          )
+          Effect.map(answer(made, message.sdp), (sdp) => {
+            const answered = { type: message.type === "update" ? "update" : "re-answer", sdp } as const
+            // The WebSocket may have been given up meanwhile. (Then a pong has no place to go: on the DataChannel
+            // it would be a violation.)
+            if (!reply(answered)) send(answered)
+          })
         )
       }
       case "ping": {
-        if (message.stats !== true) return reply({ type: "pong" })
+        if (message.stats !== true) return void reply({ type: "pong" })
         return yield* beside(Effect.map(statistics, (stats) => reply({ type: "pong", stats })))
       }
       case "req-stats":
