@@ -123,6 +123,17 @@ describe("a connection", () => {
       assert.isTrue(Array.isArray(reports))
     }))
 
+  it.live("outlives pings that come while its WebSocket goes", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make({ pingInterval: "1 millis", ignoreDisconnectWebsocket: true })
+      const clients = yield* Effect.forEach([1, 2, 3, 4], () => connect({ url: server.url }), { concurrency: 4 })
+      for (const { connection, rpc } of clients) {
+        yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+        yield* rpc.call(SoraMethod.PutSignalingNotifyMetadata, { metadata: 1 })
+        assert.strictEqual((yield* connection.state)._tag, "Connected")
+      }
+    }))
+
   it.live("sees who joins, with their metadata, and simulcast.switched of its own", () =>
     Effect.gen(function*() {
       const server = yield* SoraServer.make()
