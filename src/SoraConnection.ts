@@ -43,6 +43,11 @@ export interface Options extends Omit<typeof Signaling.Connect.Type, ConnectMemb
    * in `Redacted` to keep it out of your own logs too.
    */
   readonly metadata?: Schema.Json | Redacted.Redacted<Schema.Json> | undefined
+  /**
+   * Headers of the WebSocket handshake, for a proxy. Only where the WebSocket
+   * constructor takes them: on Node, not in a browser.
+   */
+  readonly headers?: Readonly<Record<string, string>> | undefined
   /** Time for the whole of connecting. Default 30 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /** Time before the next signaling URL is dialled as well. Default 250 milliseconds (RFC 8305, section 5). */

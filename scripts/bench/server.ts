@@ -1,6 +1,7 @@
 /**
  * The development server in a process of its own, for the measurements: tells
- * its URL to the parent, and goes with it. `--no-compress` turns compression off.
+ * its URL to the parent, and goes with it. `--no-compress` turns compression off,
+ * `--port` takes a port instead of a free one.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { SoraMethod } from "effect-sora-rpc"
@@ -12,6 +13,7 @@ process.on("disconnect", () => process.exit(0))
 
 NodeRuntime.runMain(Effect.scoped(Effect.gen(function*() {
   const server = yield* SoraServer.make({
+    port: process.argv.includes("--port") ? Number(process.argv[process.argv.indexOf("--port") + 1]) : 0,
     compress: !process.argv.includes("--no-compress"),
     handlers: [SoraMethod.handle(Echo, (params) => Effect.succeed(params))]
   })

@@ -35,6 +35,7 @@ export const make = (
       attemptDelay: _attemptDelay,
       connectTimeout: _connectTimeout,
       disconnectTimeout: _disconnectTimeout,
+      headers: _headers,
       metadata,
       openTimeout: _openTimeout,
       reconnect: _reconnect,

@@ -255,6 +255,7 @@ export const connect = Effect.fnUntraced(function*(
   const dial = Effect.fnUntraced(function*(urls: ReadonlyArray<string>, redirect: boolean) {
     waitingFor = "a signaling URL to open"
     const opened = yield* SignalingSocket.open(urls, {
+      headers: options.headers,
       openTimeout,
       attemptDelay,
       onMessage: (text) => Queue.offerUnsafe(inbox, { _tag: "SocketMessage", text }),

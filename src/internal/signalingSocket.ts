@@ -25,6 +25,7 @@ export interface SignalingSocket {
 const CloseGrace = Duration.seconds(1)
 
 interface Options {
+  readonly headers: Readonly<Record<string, string>> | undefined
   /** Time for one URL to open. */
   readonly openTimeout: Duration.Duration
   /** Time before the next URL is dialled as well. */
@@ -140,7 +141,10 @@ const dial = Effect.fnUntraced(function*(
   const socket = yield* Socket.fromWebSocket(
     Effect.acquireRelease(
       Effect.try({
-        try: () => (webSocket = makeWebSocket(url)),
+        try: () => (webSocket = makeWebSocket(
+          url,
+          options.headers === undefined ? undefined : { headers: options.headers }
+        )),
         catch: (cause) => new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
       }),
       release

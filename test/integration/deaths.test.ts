@@ -2,11 +2,13 @@
  * Every way in which a connection can die is noticed within a bound, and what
  * was half made is gone when `make` has failed.
  */
+import { NodeWS } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer } from "effect"
 import { PeerConnection, SoraConnection, SoraMethod } from "effect-sora-rpc"
-import { NodeSora } from "effect-sora-rpc/node"
+import { NodePeerConnection, NodeSora } from "effect-sora-rpc/node"
 import { type SoraFaults, SoraServer } from "effect-sora-rpc/server"
+import { Socket } from "effect/socket"
 import { connect, first, reasonOf } from "../utils/connect.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
@@ -53,6 +55,25 @@ describe("a connection that dies", () => {
       )
     }
   }
+})
+
+describe("the WebSocket constructor", () => {
+  it.live("can be replaced, and gets the headers", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const made: Array<unknown> = []
+      const constructor = Layer.succeed(Socket.WebSocketConstructor, (url, options) => {
+        made.push([url, options])
+        return new NodeWS.WebSocket(url) as unknown as Socket.WebSocketLike
+      })
+      yield* SoraConnection.make({
+        signalingUrls: [server.url],
+        channelId: "test",
+        role: "sendrecv",
+        headers: { authorization: "proxy" }
+      }).pipe(Effect.provide([NodePeerConnection.layerWith(NodePeerConnection.loopback), constructor]))
+      assert.deepStrictEqual(made, [[server.url, { headers: { authorization: "proxy" } }]])
+    }))
 })
 
 describe("a connection that could not be made", () => {
