@@ -239,7 +239,7 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
       const error = yield* Fiber.join(pending)
       return error._tag === "Disconnected"
         ? `${error._tag} ${error.code} ${error.message} (${error.reason.message})`
-        : yield* Effect.fail(error)
+        : yield* error
     })
   )
   yield* step(

@@ -31,7 +31,7 @@ import type { DisconnectReason } from "./SoraRpcError.ts"
  *
  * @category models
  */
-export interface Options extends Omit<typeof Signaling.Connect.Type, ConnectMembersOfOurs> {
+export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
   /**
    * Signaling URLs (`ws:` or `wss:`) of the same Sora cluster. They are dialled
    * in this order, each `attemptDelay` after the one before it or as soon as

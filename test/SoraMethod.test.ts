@@ -79,12 +79,14 @@ describe("the known methods", () => {
   }
 })
 
+const epoch = new Date(0)
+
 describe("withMetadata", () => {
   const Profile = Schema.Struct({ name: Schema.String, age: Schema.Int, since: Schema.Date })
   it.effect("decodes and encodes the user's own metadata", () =>
     Effect.gen(function*() {
       const method = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Profile)
-      const metadata = { name: "Mika", age: 7, since: new Date(0) }
+      const metadata = { name: "Mika", age: 7, since: epoch }
       const wire = yield* Schema.encodeEffect(Schema.toCodecJson(method.params))({ metadata })
       assert.deepStrictEqual(wire, { metadata: { name: "Mika", age: 7, since: "1970-01-01T00:00:00.000Z" } })
     }))

@@ -33,28 +33,28 @@ describe("call", () => {
     >()
   })
   it("params may be left out where all of them may", () => {
-    rpc.call(SoraMethod.ResetSpotlightRid)
-    rpc.call(SoraMethod.ResetSpotlightRid, undefined, { timeout: "1 second" })
-    rpc.call(SoraMethod.ResetSpotlightRid, { sendConnectionId: "S" })
-    rpc.call(Bare, undefined, { timeout: "1 second" })
+    void rpc.call(SoraMethod.ResetSpotlightRid)
+    void rpc.call(SoraMethod.ResetSpotlightRid, undefined, { timeout: "1 second" })
+    void rpc.call(SoraMethod.ResetSpotlightRid, { sendConnectionId: "S" })
+    void rpc.call(Bare, undefined, { timeout: "1 second" })
   })
   it("refuses wrong params", () => {
     // @ts-expect-error no params
-    rpc.call(SoraMethod.RequestSimulcastRid)
+    void rpc.call(SoraMethod.RequestSimulcastRid)
     // @ts-expect-error an unknown rid
-    rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r9" })
+    void rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r9" })
     // @ts-expect-error a member too many
-    rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r1", colour: "red" })
+    void rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r1", colour: "red" })
     // @ts-expect-error the wire's name
-    rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r1", sender_connection_id: "S" })
+    void rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r1", sender_connection_id: "S" })
     // @ts-expect-error no params are taken
-    rpc.call(Bare, { a: 1 })
+    void rpc.call(Bare, { a: 1 })
     // @ts-expect-error not JSON
-    rpc.call("any.method", { a: new Date(0) })
+    void rpc.call("any.method", { a: new Date(0) })
     // @ts-expect-error not a duration
-    rpc.call("any.method", {}, { timeout: "soon" })
+    void rpc.call("any.method", {}, { timeout: "soon" })
     // @ts-expect-error a string is no Date
-    rpc.call(Own, { at: "1970-01-01" })
+    void rpc.call(Own, { at: "1970-01-01" })
   })
   it("knows the user's metadata", () => {
     const Profile = Schema.Struct({ name: Schema.String, age: Schema.Int })
@@ -63,11 +63,11 @@ describe("call", () => {
       Effect.Effect<{ readonly name: string; readonly age: number }, Errors>
     >()
     const PutItem = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Profile)
-    rpc.call(PutItem, { key: "age", value: 8 })
+    void rpc.call(PutItem, { key: "age", value: 8 })
     // @ts-expect-error the value of another key
-    rpc.call(PutItem, { key: "age", value: "8" })
+    void rpc.call(PutItem, { key: "age", value: "8" })
     // @ts-expect-error no such key
-    rpc.call(PutItem, { key: "nope", value: 8 })
+    void rpc.call(PutItem, { key: "nope", value: 8 })
   })
 })
 
@@ -77,7 +77,7 @@ describe("notify", () => {
       Effect.Effect<void, SoraRpcError.RpcError | SoraRpcError.Disconnected>
     >()
     // @ts-expect-error no such option
-    rpc.notify("any.method", {}, { timeout: "1 second" })
+    void rpc.notify("any.method", {}, { timeout: "1 second" })
   })
 })
 

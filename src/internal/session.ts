@@ -270,6 +270,15 @@ export const connect = Effect.fnUntraced(function*(
     sendOnSocket(redirect ? { ...connectMessage, redirect: true } : connectMessage)
   })
 
+  /** What takes the listeners off again, of all channels that ever were. */
+  const listeners: Array<() => void> = []
+  yield* Scope.addFinalizer(
+    held,
+    Effect.sync(() => {
+      for (const detach of listeners) detach()
+    })
+  )
+
   const attachChannel = (channel: DataChannelLike) => {
     const { label } = channel
     const compress = offer?.dataChannels?.find((offered) => offered.label === label)?.compress ?? false
@@ -305,15 +314,12 @@ export const connect = Effect.fnUntraced(function*(
     channel.addEventListener("message", onMessage)
     channel.addEventListener("close", onClose)
     channel.addEventListener("error", onError)
-    Effect.runSync(Scope.addFinalizer(
-      held,
-      Effect.sync(() => {
-        channel.removeEventListener("open", onOpen)
-        channel.removeEventListener("message", onMessage)
-        channel.removeEventListener("close", onClose)
-        channel.removeEventListener("error", onError)
-      })
-    ))
+    listeners.push(() => {
+      channel.removeEventListener("open", onOpen)
+      channel.removeEventListener("message", onMessage)
+      channel.removeEventListener("close", onClose)
+      channel.removeEventListener("error", onError)
+    })
   }
 
   /** What the server's SDP allows, in bytes (RFC 8841: 65,536 when it does not say, 0 is no limit). */

@@ -6,6 +6,8 @@ import { createHmac } from "node:crypto"
 import { connect, first, reasonOf } from "../utils/connect.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
+const since = new Date(86_400_000)
+
 describe("the matrix", () => {
   for (const compress of [true, false]) {
     for (const ignoreDisconnectWebsocket of [true, false]) {
@@ -345,7 +347,6 @@ describe("layers", () => {
         handlers: [SoraMethod.handle(GetRoomInfo, ({ since }) => Effect.succeed({ since, members: 3 }))]
       })
       const { rpc } = yield* connect({ url: server.url })
-      const since = new Date(86_400_000)
       assert.deepStrictEqual(yield* rpc.call(GetRoomInfo, { since }), { since, members: 3 })
     }))
 })
