@@ -31,6 +31,7 @@ import * as Channels from "./internal/channels.ts"
 import * as ServerConnection from "./internal/connection.ts"
 import * as Faults from "./internal/faults.ts"
 import * as Methods from "./internal/methods.ts"
+import type { Handle, Shared } from "./internal/shared.ts"
 import { type Authenticate, grantAll } from "./SoraAuth.ts"
 import * as SoraFaults from "./SoraFaults.ts"
 
@@ -208,8 +209,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
     )
   )
   const url = `ws://${host.includes(":") ? `[${host}]` : host}:${portOf(server.address)}/signaling`
-  const handles = new Map<string, ServerConnection.Handle>()
-  const shared: ServerConnection.Shared = {
+  const handles = new Map<string, Handle>()
+  const shared: Shared = {
     url: () => url,
     channels,
     handles,

@@ -9,7 +9,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -21,85 +20,31 @@ import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { Socket } from "effect/socket"
-import type { PeerConfig } from "werift"
 import * as Channel from "../../internal/channel.ts"
 import { compression } from "../../internal/compression.ts"
-import type * as Dispatcher from "../../internal/dispatcher.ts"
 import * as Werift from "../../internal/werift.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
 import type { Caller, Rid } from "../../SoraMethod.ts"
-import type { Authenticate, Grant } from "../SoraAuth.ts"
-import type { ConnectionFault } from "../SoraFaults.ts"
-import type { Channels, Member } from "./channels.ts"
+import type { Grant } from "../SoraAuth.ts"
+import type { Member } from "./channels.ts"
+import { isAcceptable } from "./connectRules.ts"
+import {
+  closeReason,
+  type End,
+  faultInjected,
+  internalError,
+  invalidMessage,
+  SignalingFailure,
+  timedOut,
+  typeDisconnect
+} from "./ends.ts"
 import type * as Faults from "./faults.ts"
 import { makeId } from "./ids.ts"
+import { type Handle, HandleError, type Shared } from "./shared.ts"
 
 /** Time for a closing step that depends on the client: the WebSocket handshake, the last bytes, its leaving. */
 const CloseGrace = Duration.seconds(1)
-
-/** The code of every signaling failure (section 2.11). */
-const SignalingFailure = 4490
-
-/** How a connection ends: code and reason of the WebSocket's Close. */
-export interface End {
-  readonly code: number
-  readonly reason: string
-  /** Whether a `close` message may go before it: only for ends that the server decides on. */
-  readonly announce?: boolean
-  /** A fault: nothing is closed in order (`abrupt`), or at all (`silent`). */
-  readonly manner?: "abrupt" | "silent"
-}
-
-const invalidMessage: End = { code: SignalingFailure, reason: "INVALID-MESSAGE" }
-const internalError: End = { code: SignalingFailure, reason: "INTERNAL-ERROR" }
-const timedOut: End = { code: SignalingFailure, reason: "TIMEOUT" }
-const typeDisconnect: End = { code: 1000, reason: "TYPE-DISCONNECT" }
-const faultInjected: End = { code: SignalingFailure, reason: "FAULT-INJECTED" }
-
-/** What all connections of a server share. */
-export interface Shared {
-  readonly url: () => string
-  readonly channels: Channels
-  readonly dispatcher: Dispatcher.Dispatcher<never>
-  readonly authenticate: Authenticate
-  readonly allMethods: ReadonlyArray<string>
-  readonly rpc: boolean
-  readonly compress: boolean
-  readonly ignoreDisconnectWebsocket: boolean | undefined
-  readonly redirects: number
-  readonly iceServers: ReadonlyArray<typeof Signaling.IceServer.Type>
-  readonly iceTransportPolicy: "all" | "relay" | undefined
-  readonly pingInterval: Duration.Duration
-  readonly pongTimeout: Duration.Duration
-  readonly connectTimeout: Duration.Duration
-  readonly closeMessage: boolean
-  readonly switchOrder: "before-open" | "after-open"
-  readonly peer: Partial<PeerConfig>
-  /** The connections by id, for the server's own API. */
-  readonly handles: Map<string, Handle>
-  /** What goes wrong on purpose, at the moment. */
-  readonly faults: () => Faults.Source | undefined
-}
-
-/** What the server's API asked of a connection, and it could not do. */
-export class HandleError extends Data.TaggedError("HandleError")<{
-  readonly message: string
-  readonly cause?: unknown
-}> {}
-
-/** What the server's API does with a connection. */
-export interface Handle {
-  readonly member: Member
-  readonly switched: () => boolean
-  readonly end: (end: End) => void
-  readonly ended: Effect.Effect<void>
-  readonly reOffer: Effect.Effect<void, HandleError>
-  readonly requestStats: Effect.Effect<Schema.Json, HandleError>
-  readonly inject: (fault: ConnectionFault) => Effect.Effect<void, HandleError>
-  /** Draws anew for a connection that is there already. */
-  readonly redraw: Effect.Effect<void>
-}
 
 type Event =
   | { readonly _tag: "SocketMessage"; readonly text: string }
@@ -113,36 +58,6 @@ interface ServerChannel {
   readonly channel: DataChannelLike
   readonly compress: boolean
   readonly options: typeof Signaling.DataChannelOptions.Type | undefined
-}
-
-const UserLabel = /^#[a-zA-Z0-9][a-zA-Z0-9-]{1,30}$/
-
-/** A Close frame holds 123 bytes of reason, and `ws` throws at more. */
-const closeReason = (reason: string): string => {
-  const bytes = Buffer.from(reason)
-  // Cut between characters: in UTF-8 the bytes after the first of a character begin with the bits 10.
-  let length = Math.min(bytes.length, 123)
-  while (length < bytes.length && (bytes[length]! & 0xc0) === 0x80) length--
-  return bytes.toString("utf8", 0, length)
-}
-
-const isUint16 = (value: number | undefined): boolean =>
-  value === undefined || Number.isInteger(value) && value >= 0 && value <= 65_535
-
-/** Why Sora would not take this `connect`, where that is known (sections 1 and 2.3). */
-const isAcceptable = (connect: Signaling.Connect): boolean => {
-  const asked = connect.dataChannels ?? []
-  const labels = asked.map(({ label }) => label)
-  const bytes = (text: string | undefined) => text === undefined ? 1 : Buffer.byteLength(text)
-  const ids = [connect.channelId, connect.clientId, connect.bundleId].map(bytes)
-  return ids.every((length) => length >= 1 && length <= 255) &&
-    (connect.audio !== false || connect.video !== false || labels.length > 0) &&
-    labels.every((label) => UserLabel.test(label)) && new Set(labels).size === labels.length &&
-    asked.every(({ maxPacketLifeTime, maxRetransmits }) =>
-      (maxPacketLifeTime === undefined || maxRetransmits === undefined) && isUint16(maxPacketLifeTime) &&
-      isUint16(maxRetransmits)
-    ) &&
-    (connect.spotlight === true || connect.spotlightFocusRid === undefined && connect.spotlightUnfocusRid === undefined)
 }
 
 /**
