@@ -86,7 +86,7 @@ export class PeerFailed extends Schema.TaggedError<PeerFailed>()("PeerFailed", {
 }
 
 /**
- * The server moved the connection elsewhere.
+ * The server sent a `redirect` to a connection that had its offer already.
  *
  * @category disconnect reasons
  */

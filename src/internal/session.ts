@@ -39,6 +39,7 @@ import {
   ClientFault,
   type DisconnectReason,
   PeerFailed,
+  Redirected,
   Released,
   ServerClosed,
   type SocketLost
@@ -249,7 +250,8 @@ export const connect = Effect.fnUntraced(function*(
     if (!complete) return Effect.void
     const last = socket
     socket = undefined
-    return last === undefined ? Effect.void : last.close("switched to DataChannels")
+    // Not waited for: the server's half of the handshake must not hold up what comes on the DataChannels.
+    return last === undefined ? Effect.void : Effect.asVoid(beside(last.close("switched to DataChannels")))
   })
 
   const dial = Effect.fnUntraced(function*(urls: ReadonlyArray<string>, redirect: boolean) {
@@ -427,7 +429,9 @@ export const connect = Effect.fnUntraced(function*(
 
     switch (message.type) {
       case "redirect": {
-        if (offer !== undefined || label !== undefined) return
+        if (label !== undefined) return
+        // Later than it may come: the node gives the connection up.
+        if (offer !== undefined) return end(new Redirected())
         if (++redirects > MaxRedirects) {
           return end(new Released(), new TooManyRedirects({ count: redirects }))
         }
@@ -437,8 +441,8 @@ export const connect = Effect.fnUntraced(function*(
           return end(new Released(), new Signaling.InvalidMessage({ messageType: "redirect", issue }))
         }
         socket = undefined
-        if (last !== undefined) yield* last.close("redirected")
-        return yield* Queue.offer(negotiations, dial([message.location], true))
+        const hangUp = last === undefined ? Effect.void : last.close("redirected")
+        return yield* Queue.offer(negotiations, Effect.andThen(hangUp, dial([message.location], true)))
       }
       case "offer": {
         if (offer !== undefined) return

@@ -10,6 +10,7 @@ import { NodePeerConnection, NodeSora } from "effect-sora-rpc/node"
 import { type SoraFaults, SoraServer } from "effect-sora-rpc/server"
 import { Socket } from "effect/socket"
 import { connect, first, reasonOf } from "../utils/connect.ts"
+import { Nowhere } from "../utils/nowhere.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
 const Hang = SoraMethod.make("Hang")
@@ -111,6 +112,20 @@ describe("a connection that could not be made", () => {
         )
       )
       assert.match(error.message, /no such codec/)
+    }))
+
+  it.live("because a redirect came after the offer", () =>
+    Effect.gen(function*() {
+      const sora: { readonly url: string } = yield* ScriptedSora.make((peer) =>
+        Effect.gen(function*() {
+          yield* peer.take
+          peer.send({ type: "offer", connection_id: "C", sdp: Nowhere, data_channels: [{ label: "rpc" }] })
+          yield* peer.take
+          peer.send({ type: "redirect", location: sora.url })
+        })
+      )
+      const { reason } = yield* Effect.flip(connect({ url: sora.url }))
+      assert.isTrue(reason._tag === "ConnectionLost" && reason.reason._tag === "Redirected")
     }))
 
   it.live("because a redirect leads where no WebSocket is", () =>

@@ -10,6 +10,7 @@ import { SoraServer } from "effect-sora-rpc/server"
 import { createHook } from "node:async_hooks"
 import { connect, first } from "../utils/connect.ts"
 import { withFiberCount } from "../utils/fibers.ts"
+import { Nowhere } from "../utils/nowhere.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
 /**
@@ -140,22 +141,3 @@ describe("nothing is left of", { concurrent: false }, () => {
       for (const { connection } of clients) yield* first(connection.changes, ({ _tag }) => _tag === "Disconnected")
     })))
 })
-
-/** An offer whose candidate nobody listens at. */
-const Nowhere = [
-  "v=0",
-  "o=- 1 1 IN IP4 0.0.0.0",
-  "s=-",
-  "t=0 0",
-  "a=group:BUNDLE 0",
-  "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
-  "c=IN IP4 127.0.0.1",
-  "a=mid:0",
-  "a=ice-ufrag:abcd",
-  "a=ice-pwd:abcdefghijklmnopqrstuvwx",
-  "a=candidate:1 1 udp 2122260223 127.0.0.1 9 typ host",
-  `a=fingerprint:sha-256 ${Array.from({ length: 32 }, () => "AA").join(":")}`,
-  "a=setup:actpass",
-  "a=sctp-port:5000",
-  ""
-].join("\r\n")
