@@ -136,6 +136,7 @@ export const make = Effect.fnUntraced(function*(
       return session.peer
     },
     rpcMethods: () => session.rpcMethods(),
+    dataChannels: () => session.dataChannels(),
     state: SubscriptionRef.get(state),
     changes: Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected"),
     notify: Stream.fromPubSubTake(notify),

@@ -89,6 +89,7 @@ export interface Session {
   readonly switched: () => boolean
   readonly rpc: RpcChannel | undefined
   readonly peer: PeerConnectionLike
+  readonly dataChannels: () => ReadonlyMap<string, DataChannelLike>
   /** Why it ended, once it has. */
   readonly ended: Effect.Effect<DisconnectReason>
 }
@@ -572,6 +573,12 @@ export const connect = Effect.fnUntraced(function*(
     switched: () => switched,
     rpc: rpc?.channel,
     peer: peer!,
+    dataChannels: () =>
+      new Map(
+        Array.from(channels, ([label, { channel }]) => [label, channel] as const).filter(([label]) =>
+          label.startsWith("#")
+        )
+      ),
     ended: Deferred.await(endedBy)
   }
 })

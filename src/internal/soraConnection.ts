@@ -6,7 +6,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
-import type { PeerConnectionLike } from "../PeerConnection.ts"
+import type { DataChannelLike, PeerConnectionLike } from "../PeerConnection.ts"
 import type { RpcChannel } from "../RpcChannel.ts"
 import type * as Signaling from "../Signaling.ts"
 import type { SignalingEvent, State } from "../SoraConnection.ts"
@@ -40,6 +40,13 @@ export class SoraConnection extends Context.Service<SoraConnection, {
    * them.
    */
   readonly rpcChannel: Option.Option<RpcChannel>
+  /**
+   * The DataChannels for messages of the application (labels that begin with
+   * `#`, asked for with `dataChannels`), by label. They may still be connecting.
+   * Payloads are as they are on the wire: binary, and zlib where the offer says
+   * `compress`. Do not close one: Sora ends a connection that loses a channel.
+   */
+  readonly dataChannels: () => ReadonlyMap<string, DataChannelLike>
   /** The peer connection itself, for tracks and statistics. After reconnecting it is the latest one. */
   readonly peerConnection: PeerConnectionLike
 }>()("effect-sora-rpc/SoraConnection") {}

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Option, Redacted, Schema, Scope, Stream } from "effect"
+import { Cause, Effect, Exit, Fiber, Option, Redacted, Schema, Scope, Stream } from "effect"
 import { SoraMethod, SoraRpc } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { createHmac } from "node:crypto"
@@ -123,6 +123,25 @@ describe("a connection", () => {
       yield* first(connection.signaling, ({ direction, message }) => direction === "sent" && message.type === "pong")
       const reports = yield* server.requestStats(connection.offer.connectionId)
       assert.isTrue(Array.isArray(reports))
+    }))
+
+  it.live("has the application's own channels", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const dataChannels = [{ label: "#chat", direction: "sendrecv" }] as const
+      const a = yield* connect({ url: server.url, dataChannels })
+      const b = yield* connect({ url: server.url, dataChannels })
+      for (const { connection } of [a, b]) {
+        yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+        assert.deepStrictEqual([...connection.dataChannels().keys()], ["#chat"])
+      }
+      const received = Effect.callback<string>((resume) =>
+        b.connection.dataChannels().get("#chat")!.addEventListener("message", ({ data }) =>
+          resume(Effect.succeed(Buffer.from(data).toString())))
+      )
+      const fiber = yield* Effect.forkChild(received, { startImmediately: true })
+      a.connection.dataChannels().get("#chat")!.send(new TextEncoder().encode("hello"))
+      assert.strictEqual(yield* Fiber.join(fiber), "hello")
     }))
 
   it.live("outlives pings that come while its WebSocket goes", () =>

@@ -44,6 +44,7 @@ interface Room {
 export const timestamp = (millis: number): string =>
   DateTime.formatIso(DateTime.makeUnsafe(millis)).replace("Z", "000Z")
 
+/** `Object.fromEntries` forgets the names, so the type is said again. */
 const withoutUndefined = <A extends object>(members: A): { [K in keyof A]: Exclude<A[K], undefined> } =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never
 
