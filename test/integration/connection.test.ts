@@ -1,12 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Option, Redacted, Schema, Scope, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Option, Queue, Redacted, Schema, Scope, Stream } from "effect"
 import { SoraMethod, SoraRpc } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { createHmac } from "node:crypto"
+import type { RTCDataChannel } from "werift"
+import * as Werift from "../../src/internal/werift.ts"
 import { connect, first, reasonOf } from "../utils/connect.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
 const since = new Date(86_400_000)
+
+const whenOpen = (channel: RTCDataChannel) =>
+  Effect.callback<void>((resume) => {
+    if (channel.readyState === "open") return resume(Effect.void)
+    channel.stateChanged.subscribe((state) => {
+      if (state === "open") resume(Effect.void)
+    })
+  })
 
 describe("the matrix", () => {
   for (const compress of [true, false]) {
@@ -123,6 +133,57 @@ describe("a connection", () => {
       yield* first(connection.signaling, ({ direction, message }) => direction === "sent" && message.type === "pong")
       const reports = yield* server.requestStats(connection.offer.connectionId)
       assert.isTrue(Array.isArray(reports))
+    }))
+
+  it.live("takes an offer with audio and video, and sections added by a re-offer", () =>
+    Effect.gen(function*() {
+      const peer = yield* Werift.make({ ...Werift.loopback, iceServers: [] })
+      peer.addTransceiver("audio", { direction: "sendonly" })
+      peer.addTransceiver("video", { direction: "sendonly" })
+      const channels = ["signaling", "notify", "push", "stats", "rpc"].map((label) => peer.createDataChannel(label))
+      const offered = Effect.promise(async () => {
+        await peer.setLocalDescription(await peer.createOffer())
+        await peer.gathered
+        return peer.localDescription!.sdp
+      })
+      const answered = (sdp: string) => Effect.promise(() => peer.setRemoteDescription({ type: "answer", sdp }))
+      const renegotiated = yield* Deferred.make<string>()
+      const sora = yield* ScriptedSora.make((client) =>
+        Effect.gen(function*() {
+          yield* client.take
+          client.send({
+            type: "offer",
+            connection_id: "C",
+            sdp: yield* offered,
+            data_channels: channels.map(({ label }) => ({ label, compress: false })),
+            rpc_methods: ["m"]
+          })
+          yield* answered((yield* client.take).sdp)
+          const others = yield* Queue.unbounded<any>()
+          yield* Effect.forkScoped(Effect.forever(Effect.flatMap(client.take, (message) =>
+            message.type === "candidate"
+              ? Effect.promise(() => peer.addIceCandidate(message))
+              : Queue.offer(others, message))))
+          yield* Effect.forEach(channels, whenOpen, { discard: true })
+          // Somebody joined: another section.
+          peer.addTransceiver("video", { direction: "sendonly" })
+          client.send({ type: "re-offer", sdp: yield* offered })
+          const { sdp } = yield* Queue.take(others)
+          yield* answered(sdp)
+          yield* Deferred.succeed(renegotiated, sdp)
+          assert.strictEqual((yield* Queue.take(others)).type, "disconnect")
+          client.close(1000, "TYPE-DISCONNECT")
+        }).pipe(Effect.scoped)
+      )
+      channels.at(-1)!.onMessage.subscribe((frame) => {
+        const { id } = JSON.parse(String(frame))
+        channels.at(-1)!.send(JSON.stringify({ jsonrpc: "2.0", id, result: "ok" }))
+      })
+      const { connection, rpc } = yield* connect({ url: sora.url, role: "recvonly" })
+      const sdp = yield* Deferred.await(renegotiated)
+      assert.deepStrictEqual(sdp.match(/^m=\w+/gm), ["m=audio", "m=video", "m=application", "m=video"])
+      assert.strictEqual(yield* rpc.call("m"), "ok")
+      assert.strictEqual((yield* connection.state)._tag, "Connected")
     }))
 
   it.live("has the application's own channels", () =>
