@@ -9,6 +9,8 @@ import { PeerConnection, SoraConnection, SoraMethod } from "effect-sora-rpc"
 import { NodePeerConnection, NodeSora } from "effect-sora-rpc/node"
 import { type SoraFaults, SoraServer } from "effect-sora-rpc/server"
 import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import * as Werift from "../../src/internal/werift.ts"
 import { connect, first, reasonOf } from "../utils/connect.ts"
 import { Nowhere } from "../utils/nowhere.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
@@ -56,6 +58,51 @@ describe("a connection that dies", () => {
       )
     }
   }
+})
+
+/** The inbox of the connection has had its turn. */
+const turn = Effect.callback<void>((resume) => {
+  setImmediate(() => setImmediate(() => resume(Effect.void)))
+})
+
+describe("a peer that is disconnected", () => {
+  it.effect("has ten seconds each time, however often it comes back", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      let forced: string | undefined
+      const say: { state: (state: string | undefined) => void } = { state: () => {} }
+      const wavering = Layer.succeed(PeerConnection.PeerConnection, {
+        environment: "test",
+        make: () =>
+          Effect.map(Werift.make({ ...Werift.loopback, iceServers: [] }), (peer) => {
+            const own = Object.getOwnPropertyDescriptor(Werift.WeriftPeer.prototype, "connectionState")!.get!
+            Object.defineProperty(peer, "connectionState", { get: () => forced ?? own.call(peer) })
+            say.state = (state) => {
+              forced = state
+              peer.emit("connectionstatechange")
+            }
+            return peer
+          })
+      })
+      const { state } = yield* SoraConnection.make({
+        signalingUrls: [server.url],
+        channelId: "test",
+        role: "sendrecv"
+      }).pipe(Effect.provide([NodeSora.layerPlatform(), wavering]))
+      const after = Effect.fnUntraced(function*(said: string | undefined, millis: number) {
+        say.state(said)
+        yield* turn
+        yield* TestClock.adjust(millis)
+        yield* turn
+        return (yield* state)._tag
+      })
+      assert.strictEqual(yield* after("disconnected", 9_000), "Connected")
+      assert.strictEqual(yield* after(undefined, 500), "Connected")
+      assert.strictEqual(yield* after("disconnected", 9_999), "Connected")
+      yield* TestClock.adjust(1)
+      yield* turn
+      assert.deepInclude(yield* state, { _tag: "Disconnected" })
+    }))
 })
 
 describe("the WebSocket constructor", () => {
@@ -126,6 +173,26 @@ describe("a connection that could not be made", () => {
       )
       const { reason } = yield* Effect.flip(connect({ url: sora.url }))
       assert.isTrue(reason._tag === "ConnectionLost" && reason.reason._tag === "Redirected")
+    }))
+
+  it.live("because a redirect leads from wss to ws", () =>
+    Effect.gen(function*() {
+      const sora: { readonly url: string } = yield* ScriptedSora.make((peer) =>
+        Effect.map(peer.take, () => peer.send({ type: "redirect", location: sora.url }))
+      )
+      // What TLS would be there for is not under test: the connection believes in it.
+      const withoutTls = Layer.succeed(
+        Socket.WebSocketConstructor,
+        (url) => new NodeWS.WebSocket(url.replace("wss:", "ws:")) as unknown as Socket.WebSocketLike
+      )
+      const error = yield* Effect.flip(
+        SoraConnection.make({
+          signalingUrls: [sora.url.replace("ws:", "wss:")],
+          channelId: "test",
+          role: "sendrecv"
+        }).pipe(Effect.provide([NodePeerConnection.layer, withoutTls]))
+      )
+      assert.match(error.message, /it leaves wss:/)
     }))
 
   it.live("because a redirect leads where no WebSocket is", () =>
