@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^effect-sora-rpc$/, replacement: source("index.ts") },
+      { find: /^effect-sora-rpc\/browser$/, replacement: source("browser/index.ts") },
       { find: /^effect-sora-rpc\/node$/, replacement: source("node/index.ts") },
       { find: /^effect-sora-rpc\/server$/, replacement: source("server/index.ts") }
     ]

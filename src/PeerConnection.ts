@@ -1,10 +1,12 @@
 /**
  * The peer connection that a Sora connection runs over: the part of the W3C
  * WebRTC API that this library uses, and the service that makes one. `/node`
- * provides it through werift; anything that follows the W3C API fits.
+ * provides it through werift, `/browser` through the page's own WebRTC, and
+ * {@link layerConstructor} through any other that follows the W3C API.
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 
 /**
@@ -45,6 +47,54 @@ export interface SessionDescription {
 }
 
 /**
+ * The part of `MediaStreamTrack` that this library uses.
+ *
+ * @category models
+ */
+export interface MediaTrackLike {
+  /** `audio` or `video`. */
+  readonly kind: string
+}
+
+/**
+ * The part of `MediaStream` that this library uses.
+ *
+ * @category models
+ */
+export interface MediaStreamLike {
+  readonly id: string
+  getTracks(): ReadonlyArray<MediaTrackLike>
+}
+
+/**
+ * The part of `RTCTrackEvent` that this library uses. The id of the stream is
+ * the connection id of its sender (`sora-protocol.md` section 1).
+ *
+ * @category models
+ */
+export interface TrackEvent {
+  readonly track: MediaTrackLike
+  readonly streams: ReadonlyArray<MediaStreamLike>
+}
+
+/**
+ * The part of `RTCRtpTransceiver` that this library uses, when media is sent.
+ *
+ * @category models
+ */
+export interface TransceiverLike {
+  readonly mid?: string | null | undefined
+  direction: string
+  readonly sender: {
+    replaceTrack(track: any): Promise<void>
+    setStreams?(...streams: Array<any>): void
+    getParameters(): { encodings?: Array<any> }
+    // A promise, or nothing (werift).
+    setParameters(parameters: any): unknown
+  }
+}
+
+/**
  * The part of `RTCPeerConnection` that this library uses.
  *
  * @category models
@@ -56,6 +106,8 @@ export interface PeerConnectionLike {
   createAnswer(): Promise<{ readonly sdp?: string | undefined }>
   setLocalDescription(description: SessionDescription): Promise<unknown>
   getStats(): Promise<{ forEach(callback: (report: any) => void): void }>
+  /** Needed to send media. */
+  getTransceivers?(): ReadonlyArray<TransceiverLike>
   close(): unknown
   addEventListener(
     type: "datachannel" | "icecandidate" | "connectionstatechange" | "track",
@@ -92,3 +144,40 @@ export class PeerConnection extends Context.Service<PeerConnection, {
   /** A peer connection that is closed with the scope. Not connected to anything yet. */
   readonly make: (configuration: Configuration) => Effect.Effect<PeerConnectionLike, never, Scope.Scope>
 }>()("effect-sora-rpc/PeerConnection") {}
+
+/**
+ * `PeerConnection` through a constructor that follows the W3C API: libwebrtc on
+ * Node (`@roamhq/wrtc`), the polyfill of `node-datachannel`, a page's own.
+ * `configuration` is laid over what the offer says.
+ *
+ * ```ts
+ * import wrtc from "@roamhq/wrtc"
+ *
+ * const Libwebrtc = PeerConnection.layerConstructor(wrtc.RTCPeerConnection, { environment: "Node.js, @roamhq/wrtc" })
+ * ```
+ *
+ * @category layers
+ */
+export const layerConstructor = (
+  RTCPeerConnection: new(configuration: any) => PeerConnectionLike,
+  options: {
+    /** Named in `connect.environment`. */
+    readonly environment: string
+    /** Members of `RTCConfiguration`, or of the implementation's own. */
+    readonly configuration?: Readonly<Record<string, unknown>> | undefined
+  }
+): Layer.Layer<PeerConnection> =>
+  Layer.succeed(PeerConnection, {
+    environment: options.environment,
+    make: ({ iceServers, iceTransportPolicy }) =>
+      Effect.acquireRelease(
+        Effect.sync(() =>
+          new RTCPeerConnection({
+            iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls: [...urls], ...credentials })),
+            iceTransportPolicy,
+            ...options.configuration
+          })
+        ),
+        (peer) => Effect.promise(async () => peer.close())
+      )
+  })

@@ -20,7 +20,7 @@ import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import * as Connection from "./internal/connection.ts"
 import { SoraConnection } from "./internal/soraConnection.ts"
-import type { PeerConnection } from "./PeerConnection.ts"
+import type { MediaStreamLike, PeerConnection } from "./PeerConnection.ts"
 import type * as Signaling from "./Signaling.ts"
 import type { SoraConnectionError } from "./SoraConnectionError.ts"
 import type { DisconnectReason } from "./SoraRpcError.ts"
@@ -48,6 +48,12 @@ export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
    * constructor takes them: on Node, not in a browser.
    */
   readonly headers?: Readonly<Record<string, string>> | undefined
+  /**
+   * Audio and video to send, as `sendonly` or `sendrecv`: the first track of each
+   * kind. It stays yours: closing the connection does not stop its tracks.
+   * Default: nothing is sent.
+   */
+  readonly media?: MediaStreamLike | undefined
   /** Time for the whole of connecting. Default 30 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /** Time before the next signaling URL is dialled as well. Default 250 milliseconds (RFC 8305, section 5). */

@@ -143,6 +143,22 @@ export const fromChannel = (
   makeClient(Option.some(channel), () => options.methods, options)
 
 /**
+ * {@link fromChannel} as a layer, over a channel that is made with it. `methods`
+ * is what the server granted, the offer's `rpc_methods`.
+ *
+ * ```ts
+ * SoraRpc.layerChannel(RpcChannel.fromDataChannel(dataChannel, { compress: true }), { methods: sora.rpcMethods })
+ * ```
+ *
+ * @category layers
+ */
+export const layerChannel = <E, R>(
+  channel: Effect.Effect<RpcChannel.RpcChannel, E, R>,
+  options: Options & { readonly methods: ReadonlyArray<string> }
+): Layer.Layer<SoraRpc, E, Exclude<R, Scope.Scope>> =>
+  Layer.effect(SoraRpc, Effect.flatMap(channel, (channel) => fromChannel(channel, options)))
+
+/**
  * The service over the `rpc` channel of a {@link SoraConnection}.
  *
  * @category layers

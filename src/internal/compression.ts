@@ -13,6 +13,9 @@ import type * as NodeZlib from "node:zlib"
 /** Limit of a message once inflated, in bytes. A bomb is cut off there. */
 export const MaxInflatedBytes = 16 * 1024 * 1024
 
+/** Size of a message, in bytes, from which on it is worth being made smaller where that is slow. */
+const StoredBelow = 4096
+
 /** @internal */
 export interface Compression {
   readonly deflate: (bytes: Uint8Array) => Uint8Array<ArrayBuffer>
@@ -33,7 +36,9 @@ const fromNode = (zlib: Zlib): Compression => {
 
 /** @internal */
 export const javascript: Compression = {
-  deflate: (bytes) => zlibSync(bytes, { level: 1 }) as Uint8Array<ArrayBuffer>,
+  // Below the threshold the zlib stream holds its bytes as they are: of a small message nearly nothing can be saved, and
+  // in Chromium looking for it takes 350 µs where this takes 10. (A CompressionStream takes 1,300, and is asynchronous.)
+  deflate: (bytes) => zlibSync(bytes, { level: bytes.length < StoredBelow ? 0 : 1 }) as Uint8Array<ArrayBuffer>,
   inflate(bytes) {
     const chunks: Array<Uint8Array> = []
     let length = 0

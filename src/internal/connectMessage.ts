@@ -22,6 +22,7 @@ const issueOf = (options: Options): string | undefined => {
     }
   }
   if (options.channelId === "") return "channelId is empty"
+  if (options.media !== undefined && options.role === "recvonly") return "media is given, and role is recvonly"
   return undefined
 }
 
@@ -36,6 +37,7 @@ export const make = (
       connectTimeout: _connectTimeout,
       disconnectTimeout: _disconnectTimeout,
       headers: _headers,
+      media: _media,
       metadata,
       openTimeout: _openTimeout,
       reconnect: _reconnect,

@@ -13,7 +13,7 @@ import type { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Take from "effect/Take"
-import type { PeerConnection } from "../PeerConnection.ts"
+import type { PeerConnection, TrackEvent } from "../PeerConnection.ts"
 import type * as Signaling from "../Signaling.ts"
 import type { Options, SignalingEvent, State } from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
@@ -54,12 +54,14 @@ export const make = Effect.fnUntraced(function*(
   const signaling = yield* PubSub.sliding<Take.Take<SignalingEvent>>({ capacity: Capacity, replay: Replay })
   const notify = yield* PubSub.sliding<Take.Take<Signaling.Notify>>({ capacity: Capacity, replay: Replay })
   const push = yield* PubSub.sliding<Take.Take<Signaling.Push>>({ capacity: Capacity, replay: Replay })
+  const tracks = yield* PubSub.sliding<Take.Take<TrackEvent>>({ capacity: Capacity, replay: Replay })
   const channel = schedule === undefined ? undefined : ReconnectingChannel.make(isFinal)
 
   const observer: Session.Observer = {
     onMessage: (event) => void PubSub.publishUnsafe(signaling, [event]),
     onNotify: (event) => void PubSub.publishUnsafe(notify, [event]),
     onPush: (event) => void PubSub.publishUnsafe(push, [event]),
+    onTrack: (event) => void PubSub.publishUnsafe(tracks, [event]),
     // While a session is being made, that it switched is told with its "Connected".
     onSwitched: SubscriptionRef.update(
       state,
@@ -73,7 +75,7 @@ export const make = Effect.fnUntraced(function*(
       if (finished) return Effect.void
       finished = true
       channel?.end(reason)
-      for (const pubsub of [signaling, notify, push]) PubSub.publishUnsafe<Take.Take<any>>(pubsub, Exit.void)
+      for (const pubsub of [signaling, notify, push, tracks]) PubSub.publishUnsafe<Take.Take<any>>(pubsub, Exit.void)
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
   // The first finalizer, so the last to run: by then the session has said goodbye.
@@ -141,6 +143,7 @@ export const make = Effect.fnUntraced(function*(
     changes: Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected"),
     notify: Stream.fromPubSubTake(notify),
     push: Stream.fromPubSubTake(push),
+    tracks: Stream.fromPubSubTake(tracks),
     signaling: Stream.fromPubSubTake(signaling),
     rpcChannel: first.rpc === undefined ? Option.none() : Option.some(channel?.channel ?? first.rpc)
   }

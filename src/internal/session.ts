@@ -21,7 +21,7 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
-import { type DataChannelLike, PeerConnection, type PeerConnectionLike } from "../PeerConnection.ts"
+import { type DataChannelLike, PeerConnection, type PeerConnectionLike, type TrackEvent } from "../PeerConnection.ts"
 import type { RpcChannel } from "../RpcChannel.ts"
 import * as Signaling from "../Signaling.ts"
 import type { Options, SignalingEvent } from "../SoraConnection.ts"
@@ -46,6 +46,7 @@ import {
 } from "../SoraRpcError.ts"
 import * as Channel from "./channel.ts"
 import * as ConnectMessage from "./connectMessage.ts"
+import * as Media from "./media.ts"
 import * as SignalingSocket from "./signalingSocket.ts"
 
 /** Redirects in a row before the nodes are taken to disagree. */
@@ -79,6 +80,7 @@ export interface Observer {
   readonly onMessage: (event: SignalingEvent) => void
   readonly onNotify: (notify: Signaling.Notify) => void
   readonly onPush: (push: Signaling.Push) => void
+  readonly onTrack: (event: TrackEvent) => void
   readonly onSwitched: Effect.Effect<void>
 }
 
@@ -131,6 +133,7 @@ export const connect = Effect.fnUntraced(function*(
   let switched = false
   let ignoreSocket = false
   let answered = false
+  let sending = false
   let redirects = 0
   let peerChanges = 0
   const candidates: Array<Signaling.ClientMessage> = []
@@ -346,12 +349,17 @@ export const connect = Effect.fnUntraced(function*(
       })
     }
     const onState = () => Queue.offerUnsafe(inbox, { _tag: "PeerState", state: made.connectionState })
+    const onTrack = (event: TrackEvent) => {
+      if (Media.isRemote(event, offer?.connectionId)) observer.onTrack(event)
+    }
+    made.addEventListener("track", onTrack)
     made.addEventListener("datachannel", onDataChannel)
     made.addEventListener("icecandidate", onCandidate)
     made.addEventListener("connectionstatechange", onState)
     return Scope.addFinalizer(
       held,
       Effect.sync(() => {
+        made.removeEventListener("track", onTrack)
         made.removeEventListener("datachannel", onDataChannel)
         made.removeEventListener("icecandidate", onCandidate)
         made.removeEventListener("connectionstatechange", onState)
@@ -364,6 +372,11 @@ export const connect = Effect.fnUntraced(function*(
 
   const answer = Effect.fnUntraced(function*(made: PeerConnectionLike, sdp: string) {
     yield* step("setRemoteDescription", () => made.setRemoteDescription({ type: "offer", sdp }))
+    if (options.media !== undefined && !sending) {
+      // Sora says once which sections are the client's to send on; later offers only add what it receives.
+      sending = true
+      yield* step("sending media", () => Media.send(made, options.media!, offer!))
+    }
     const created = yield* step("createAnswer", () => made.createAnswer())
     const answer = { type: "answer", sdp: created.sdp ?? "" } as const
     yield* step("setLocalDescription", () => made.setLocalDescription(answer))

@@ -6,7 +6,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
-import type { DataChannelLike, PeerConnectionLike } from "../PeerConnection.ts"
+import type { DataChannelLike, PeerConnectionLike, TrackEvent } from "../PeerConnection.ts"
 import type { RpcChannel } from "../RpcChannel.ts"
 import type * as Signaling from "../Signaling.ts"
 import type { SignalingEvent, State } from "../SoraConnection.ts"
@@ -32,6 +32,11 @@ export class SoraConnection extends Context.Service<SoraConnection, {
   readonly notify: Stream.Stream<Signaling.Notify>
   /** Pushes to the channel (sections 4.10 and 4.11). */
   readonly push: Stream.Stream<Signaling.Push>
+  /**
+   * The audio and video tracks that other connections send, as they come. The id
+   * of a track's stream is its sender's connection id.
+   */
+  readonly tracks: Stream.Stream<TrackEvent>
   /** Every signaling message, both ways. What was sent includes `metadata`: mind where you log it. */
   readonly signaling: Stream.Stream<SignalingEvent>
   /**
