@@ -4,9 +4,13 @@
  * of `sora-protocol.md` (Appendix C is its checklist) to this library and to
  * the official SDKs.
  *
- * It is not Sora. It forwards no audio or video, knows no clusters, recording or
- * HTTP API, and where the behaviour of a real Sora is not known it guesses:
- * docstrings say where.
+ * Audio and video reach the others of a channel as they were sent, of a simulcast
+ * sender the layer that each asked for. It is an aid for developing, not an SFU:
+ * it does not adapt to anyone's bandwidth, repairs few losses, gives every
+ * receiver the sender's codec, and a spotlight changes nothing in what is sent.
+ *
+ * It is not Sora. It knows no clusters, recording or HTTP API, and where the
+ * behaviour of a real Sora is not known it guesses: docstrings say where.
  */
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import * as Clock from "effect/Clock"

@@ -40,7 +40,7 @@ describe("connecting", () => {
       const raw = yield* joined(server.url, "offers", {
         connect: { simulcast: true, colour: "unknown members are ignored", video: { codec_type: "VP8" } }
       })
-      const { connection_id, data_channels, rpc_methods, sdp, session_id, ...offer } = raw.offer
+      const { connection_id, data_channels, mid, rpc_methods, sdp, session_id, ...offer } = raw.offer
       assert.isTrue(isId(connection_id) && isId(session_id))
       assert.deepStrictEqual(offer, {
         type: "offer",
@@ -55,10 +55,15 @@ describe("connecting", () => {
         simulcast: true,
         simulcast_multicodec: false,
         spotlight: false,
-        encodings: [],
-        mid: {},
+        encodings: [
+          { rid: "r0", active: true, maxBitrate: 140_000, scaleResolutionDownBy: 4 },
+          { rid: "r1", active: true, maxBitrate: 460_000, scaleResolutionDownBy: 2 },
+          { rid: "r2", active: true, maxBitrate: 1_400_000, scaleResolutionDownBy: 1 }
+        ],
         audio: true,
+        audio_codec_type: "OPUS",
         video: true,
+        video_codec_type: "VP8",
         data_channel_signaling: true,
         ignore_disconnect_websocket: false
       })
@@ -77,7 +82,8 @@ describe("connecting", () => {
         "2025.2.0/PutSignalingNotifyMetadataItem"
       ])
       assert.include(sdp, "m=application")
-      assert.notInclude(sdp, "m=video")
+      assert.deepStrictEqual(Object.keys(mid).sort(), ["audio", "video"])
+      for (const name of Object.values(mid)) assert.include(sdp, `a=mid:${name}`)
       assert.include(sdp, "a=candidate:")
       assert.include(sdp, "127.0.0.1")
       assert.include(sdp, "a=max-message-size:262144")

@@ -41,6 +41,7 @@ import {
 } from "./ends.ts"
 import type * as Faults from "./faults.ts"
 import { makeId } from "./ids.ts"
+import * as Media from "./media.ts"
 import { type Handle, HandleError, type Shared } from "./shared.ts"
 
 /** Time for a closing step that depends on the client: the WebSocket handshake, the last bytes, its leaving. */
@@ -53,6 +54,7 @@ type Event =
   | { readonly _tag: "ChannelOpen" }
   | { readonly _tag: "ChannelClosed"; readonly label: string }
   | { readonly _tag: "PeerState"; readonly state: string }
+  | { readonly _tag: "MediaChanged" }
 
 interface ServerChannel {
   readonly channel: DataChannelLike
@@ -86,6 +88,7 @@ export const serve = Effect.fnUntraced(function*(
   let lastPong = clock.currentTimeMillisUnsafe()
   let peer: Werift.WeriftPeer | undefined
   let member: Member | undefined
+  let media: Media.Media | undefined
   let connect: Signaling.Connect | undefined
   let faults: Faults.ConnectionFaults | undefined
   let death: Fiber.Fiber<unknown> | undefined
@@ -185,6 +188,7 @@ export const serve = Effect.fnUntraced(function*(
       shared.channels.leave(member)
       shared.handles.delete(member.connectionId)
     }
+    media?.release()
     if (manner === "silent") return vanish()
     if (manner === "abrupt") return terminate()
     if (announce === true && shared.closeMessage && switched) {
@@ -270,7 +274,7 @@ export const serve = Effect.fnUntraced(function*(
   }
 
   const makePeer = Effect.fnUntraced(function*(message: Signaling.Connect, dataChannelSignaling: boolean) {
-    const made = yield* Werift.make({ iceServers: [], ...shared.peer }).pipe(Scope.provide(held))
+    const made = yield* Werift.make({ iceServers: [], ...Media.peerConfig(), ...shared.peer }).pipe(Scope.provide(held))
     peer = made
     const { unSubscribe } = made.connectionStateChange.subscribe((state) => {
       Queue.offerUnsafe(inbox, { _tag: "PeerState", state })
@@ -311,6 +315,7 @@ export const serve = Effect.fnUntraced(function*(
   /** The SDP of a new offer with the candidates in it: Sora sends no `candidate` (section 2.2). */
   const makeOffer = (made: Werift.WeriftPeer) =>
     Effect.tryPromise(async () => {
+      media?.beforeOffer()
       await made.setLocalDescription(await made.createOffer())
       await made.gathered
       return made.localDescription!.sdp
@@ -351,6 +356,15 @@ export const serve = Effect.fnUntraced(function*(
     const made = yield* makePeer(message, dataChannelSignaling)
     const self = makeMember(message, grant)
     member = self
+    const ownMedia = Media.make({
+      peer: made,
+      member: self,
+      connect: message,
+      channels: shared.channels,
+      now: () => clock.currentTimeMillisUnsafe(),
+      wake: () => Queue.offerUnsafe(inbox, { _tag: "MediaChanged" })
+    })
+    media = ownMedia
     // Those of now: they may have been replaced while the authentication was under way.
     if (shared.faults() !== source) faults = shared.faults()?.draw()
     shared.handles.set(self.connectionId, {
@@ -386,8 +400,7 @@ export const serve = Effect.fnUntraced(function*(
       simulcast: self.simulcast,
       simulcastMulticodec: false,
       spotlight: self.spotlight,
-      encodings: [],
-      mid: {},
+      ...ownMedia.offered,
       audio: self.audio,
       video: self.video,
       dataChannelSignaling,
@@ -435,26 +448,41 @@ export const serve = Effect.fnUntraced(function*(
     if (!channels.has("signaling") || shared.switchOrder === "after-open" && !open) return
     sendOnSocket({ type: "switched", ignoreDisconnectWebsocket: ignoreSocket })
     switched = true
+    if (joined) Queue.offerUnsafe(inbox, { _tag: "MediaChanged" })
   }
 
   // ---------------------------------------------------------------- the server's API
 
-  const reOffer: Handle["reOffer"] = Effect.gen(function*() {
-    const made = peer
-    if (made === undefined || made.signalingState !== "stable" || made.connectionState !== "connected") {
-      return yield* new HandleError({ message: "the connection is not up, or an offer waits for its answer" })
-    }
-    const answered = yield* Deferred.make<void, HandleError>()
-    reAnswers.push(answered)
-    // Whole or not at all: an offer that was made and not sent would bar every later one.
-    yield* makeOffer(made).pipe(
-      Effect.mapError(({ cause }) => new HandleError({ message: "no new offer", cause })),
-      Effect.map((sdp) => deliver("signaling", { type: "re-offer", sdp })),
-      Effect.uninterruptible
-    )
-    return yield* Deferred.await(answered)
-    // One at a time: a peer has one pending offer.
-  }).pipe(renegotiating.withPermit)
+  /** One at a time: a peer has one pending offer. Whether it is still wanted is asked when it is its turn. */
+  const offerAnew = (isWanted: () => boolean): Handle["reOffer"] =>
+    Effect.gen(function*() {
+      if (!isWanted()) return
+      const made = peer
+      if (made === undefined || made.signalingState !== "stable" || made.connectionState !== "connected") {
+        return yield* new HandleError({ message: "the connection is not up, or an offer waits for its answer" })
+      }
+      const answered = yield* Deferred.make<void, HandleError>()
+      reAnswers.push(answered)
+      // Whole or not at all: an offer that was made and not sent would bar every later one.
+      yield* makeOffer(made).pipe(
+        Effect.mapError(({ cause }) => new HandleError({ message: "no new offer", cause })),
+        Effect.map((sdp) => deliver("signaling", { type: "re-offer", sdp })),
+        Effect.uninterruptible
+      )
+      return yield* Deferred.await(answered)
+    }).pipe(renegotiating.withPermit)
+
+  const reOffer = offerAnew(() => true)
+
+  /** When signaling is to move to the DataChannels it moves first: then it is on one path, for good. */
+  const mayRenegotiate = () => joined && !ended && (switched || !channels.has("signaling"))
+
+  const renegotiate = Effect.suspend(() =>
+    mayRenegotiate() && media?.isStale() === true
+      // One that cannot be made now is due again after the answer that it waits for.
+      ? beside(Effect.ignore(offerAnew(() => !ended && media?.isStale() === true)))
+      : Effect.void
+  )
 
   const requestStats: Handle["requestStats"] = Effect.gen(function*() {
     const answered = yield* Deferred.make<Schema.Json, HandleError>()
@@ -513,6 +541,8 @@ export const serve = Effect.fnUntraced(function*(
       // werift takes an SDP without sections, and then closes.
       if (!sdp.includes("m=application")) throw new Error("no m=application")
       await peer!.setRemoteDescription({ type: "answer", sdp })
+      media?.afterAnswer()
+      Queue.offerUnsafe(inbox, { _tag: "MediaChanged" })
       return true
     }).pipe(
       Effect.catch(() =>
@@ -527,9 +557,9 @@ export const serve = Effect.fnUntraced(function*(
   const onSignaling = Effect.fnUntraced(function*(message: Signaling.ClientMessage | Signaling.UnknownMessage) {
     switch (message.type) {
       case "candidate": {
-        const { candidate, sdpMLineIndex, sdpMid } = message
-        // Some SDKs name no section (section 2.5); there is one transport, so the first will do.
-        const mline = { sdpMLineIndex: sdpMLineIndex ?? 0, ...(sdpMid == null ? {} : { sdpMid }) }
+        // Some SDKs name no section (section 2.5), or it may be one that was rejected; there is one transport.
+        const mline = { sdpMLineIndex: peer?.sctpTransport?.mLineIndex ?? 0 }
+        const { candidate } = message
         // A candidate that makes no sense (a `.local` name) is ignored; others may work.
         return yield* Effect.ignore(Effect.tryPromise(async () => peer?.addIceCandidate({ candidate, ...mline })))
       }
@@ -655,6 +685,8 @@ export const serve = Effect.fnUntraced(function*(
         return yield* onChannelMessage(event.label, event.data)
       case "ChannelOpen":
         return checkSwitch()
+      case "MediaChanged":
+        return yield* renegotiate
       case "ChannelClosed":
         return channels.has(event.label) ? end(internalError) : undefined
       case "PeerState": {
@@ -669,6 +701,8 @@ export const serve = Effect.fnUntraced(function*(
           if (association !== undefined) yield* Scope.addFinalizer(held, Effect.sync(association.unSubscribe))
           shared.channels.join(member)
           checkSwitch()
+          media?.join()
+          yield* renegotiate
           return faults === undefined ? undefined : yield* planDeath
         }
         if (event.state !== "failed" && event.state !== "closed") return

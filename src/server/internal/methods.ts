@@ -8,7 +8,8 @@ import type * as Schema from "effect/Schema"
 import { invalidParams } from "../../internal/dispatcher.ts"
 import * as SoraMethod from "../../SoraMethod.ts"
 import type { ServerError } from "../../SoraRpcError.ts"
-import { type Channels, type Member, timestamp } from "./channels.ts"
+import type { Channels, Member } from "./channels.ts"
+import * as Media from "./media.ts"
 
 const invalid = (issue: string) => invalidParams({ ISSUE: issue })
 
@@ -23,8 +24,6 @@ const checkOwn = (
   const [name, value] = implied.own ?? []
   return value && value !== member.connectionId ? Effect.fail(invalid(`${name} is not yours`)) : Effect.void
 }
-
-const Order: ReadonlyArray<SoraMethod.Rid> = ["none", "r0", "r1", "r2"]
 
 const isObject = (json: Schema.Json | undefined): json is Schema.JsonObject =>
   typeof json === "object" && json !== null && !Array.isArray(json)
@@ -58,27 +57,21 @@ export const make = (channels: Channels, now: () => number, options: {
       : checkOwn(member, { ...params, own: ["recv_connection_id", params.recvConnectionId] })
   }
 
-  /** Tells the receiver about the layers that changed, one event per sender (section 6.3). */
-  const switchLayers = (receiver: Member, before: (sender: string) => SoraMethod.Rid) => {
-    for (const sender of channels.members(receiver.channelId)) {
-      const sends = sender !== receiver && sender.role !== "recvonly" && sender.video && sender.simulcast &&
-        sender.bundleId !== receiver.bundleId
-      if (!sends) continue
-      const previous = before(sender.connectionId)
-      const current = receiver.rids.bySender.get(sender.connectionId) ?? receiver.rids.all
-      if (current === previous) continue
-      receiver.deliver("notify", {
-        _tag: "simulcast.switched",
-        type: "notify",
-        timestamp: timestamp(now()),
-        senderConnectionId: sender.connectionId,
-        priority: Order.indexOf(current) > Order.indexOf(previous) ? "higher" : "lower",
+  /** Changes what a receiver asks for, and tells it of the layers that change: one event per sender (section 6.3). */
+  const switchLayers = (receiver: Member, change: () => void) => {
+    const senders = channels.members(receiver.channelId).filter((sender) =>
+      sender !== receiver && sender.role !== "recvonly" && sender.video && sender.simulcast &&
+      sender.bundleId !== receiver.bundleId
+    )
+    const before = senders.map((sender) => Media.currentRid(receiver, sender))
+    change()
+    Media.refresh(receiver)
+    for (const [i, sender] of senders.entries()) {
+      Media.tellSwitched(receiver, sender, {
+        previous: before[i]!,
+        current: Media.currentRid(receiver, sender),
         trigger: "receiver",
-        rpcRids: receiver.rpcRids,
-        autoRids: ["r0", "r1", "r2"],
-        requestRid: current,
-        currentRid: current,
-        previousRid: previous
+        now: now()
       })
     }
   }
@@ -109,15 +102,15 @@ export const make = (channels: Channels, now: () => number, options: {
             if (sender !== undefined && channels.find(member.channelId, sender) === undefined) {
               return yield* invalid("sender_connection_id is not in the channel")
             }
-            const { all, bySender } = member.rids
-            const previous = new Map(bySender)
-            if (sender === undefined) {
-              member.rids.all = params.rid
-              bySender.clear()
-            } else {
-              bySender.set(sender, params.rid)
-            }
-            switchLayers(member, (id) => previous.get(id) ?? all)
+            const { bySender } = member.rids
+            switchLayers(member, () => {
+              if (sender === undefined) {
+                member.rids.all = params.rid
+                bySender.clear()
+              } else {
+                bySender.set(sender, params.rid)
+              }
+            })
             return {
               channelId: member.channelId,
               receiverConnectionId: member.connectionId,
