@@ -23,9 +23,11 @@ const graph = (entry: string, seen = new Set<string>(), foreign = new Set<string
 }
 
 describe("imports", () => {
-  it("the root has no Node built-in and no werift", () => {
-    const foreign = [...graph(source("index.ts"))]
-    assert.deepStrictEqual(foreign.filter((specifier) => !/^(effect(\/|$)|fflate$)/.test(specifier)), [])
+  it("the root and /browser have no Node built-in and no werift", () => {
+    for (const entry of ["index.ts", "browser/index.ts"]) {
+      const foreign = [...graph(source(entry))]
+      assert.deepStrictEqual(foreign.filter((specifier) => !/^(effect(\/|$)|fflate$)/.test(specifier)), [], entry)
+    }
     // The walk does find them where they are.
     assert.include([...graph(source("node/index.ts"))], "werift")
   })

@@ -20,17 +20,19 @@ export const send = async (
   offer: Signaling.Offer
 ): Promise<void> => {
   if (peer.getTransceivers === undefined) throw new Error("this WebRTC implementation cannot send media")
-  for (const kind of ["audio", "video"] as const) {
+  const transceivers = peer.getTransceivers()
+  const sendKind = async (kind: "audio" | "video") => {
     const track = media.getTracks().find((track) => track.kind === kind)
     const mid = offer.mid?.[kind]
-    if (track === undefined || mid === undefined) continue
-    const transceiver = peer.getTransceivers().find((transceiver) => transceiver.mid === mid)
+    if (track === undefined || mid === undefined) return
+    const transceiver = transceivers.find((transceiver) => transceiver.mid === mid)
     if (transceiver === undefined) throw new Error(`the offer names a section "${mid}" for ${kind} and has none`)
     transceiver.direction = "sendonly"
     transceiver.sender.setStreams?.(media)
     await transceiver.sender.replaceTrack(track)
     if (kind === "video" && offer.simulcast === true) await encode(transceiver, offer.encodings ?? [])
   }
+  await Promise.all([sendKind("audio"), sendKind("video")])
 }
 
 /** Each layer as the server wants it; the layers themselves stand in its SDP. */

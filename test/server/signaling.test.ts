@@ -82,7 +82,7 @@ describe("connecting", () => {
         "2025.2.0/PutSignalingNotifyMetadataItem"
       ])
       assert.include(sdp, "m=application")
-      assert.deepStrictEqual(Object.keys(mid).sort(), ["audio", "video"])
+      assert.deepStrictEqual(Object.keys(mid).toSorted(), ["audio", "video"])
       for (const name of Object.values(mid)) assert.include(sdp, `a=mid:${name}`)
       assert.include(sdp, "a=candidate:")
       assert.include(sdp, "127.0.0.1")

@@ -1,0 +1,58 @@
+/**
+ * What a page loads of this library, bundled as Vite does it. The budget is
+ * stated in the README; the figures are printed when it is exceeded.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { gzipSync } from "node:zlib"
+import { rolldown } from "rolldown"
+
+const entry = `
+import { BrowserSora } from "effect-sora-rpc/browser"
+import { SoraMethod, SoraRpc } from "effect-sora-rpc"
+console.log(BrowserSora.layer, SoraRpc.SoraRpc, SoraMethod.RequestSimulcastRid)
+`
+
+const source = (file: string) => new URL(`../src/${file}`, import.meta.url).pathname
+
+/** The bundle of {@link entry}, minified: its modules, and its size in bytes when gzipped. */
+const bundle = async (external: ReadonlyArray<RegExp>) => {
+  const build = await rolldown({
+    input: "entry",
+    platform: "browser",
+    external: [...external],
+    resolve: {
+      alias: { "effect-sora-rpc/browser": source("browser/index.ts"), "effect-sora-rpc": source("index.ts") }
+    },
+    plugins: [{
+      name: "entry",
+      resolveId: (id) => id === "entry" ? id : undefined,
+      load: (id) => id === "entry" ? entry : undefined
+    }]
+  })
+  const { output } = await build.generate({ format: "esm", minify: true })
+  assert.lengthOf(output, 1)
+  const [{ code, imports, modules }] = output
+  return { imports, modules: Object.keys(modules), bytes: gzipSync(code).byteLength }
+}
+
+describe("the bundle of a page", { timeout: 60_000 }, () => {
+  it("is at most 20 kB without effect, and 68 kB with it", async () => {
+    const ours = await bundle([/^effect(\/|$)/])
+    const whole = await bundle([])
+    assert.deepStrictEqual(whole.imports, [])
+    // What was left out was there to be left out.
+    assert.isAbove(whole.bytes, 2 * ours.bytes)
+    assert.isAtMost(ours.bytes, 20_000, `${ours.bytes} bytes without effect`)
+    assert.isAtMost(whole.bytes, 68_000, `${whole.bytes} bytes with effect`)
+  })
+
+  it("holds no Node built-in, no werift, no development server and no test double", async () => {
+    const { imports, modules } = await bundle([])
+    assert.deepStrictEqual(imports, [])
+    assert.deepStrictEqual(
+      modules.filter((id) => /werift|platform-node|src\/(node|server)\/|dispatcher|^node:/.test(id)),
+      []
+    )
+    assert.isTrue(modules.some((id) => id.endsWith("internal/session.ts")))
+  })
+})
