@@ -87,7 +87,6 @@ export interface TransceiverLike {
   direction: string
   readonly sender: {
     replaceTrack(track: any): Promise<void>
-    setStreams?(...streams: Array<any>): void
     getParameters(): { encodings?: Array<any> }
     // A promise, or nothing (werift).
     setParameters(parameters: any): unknown

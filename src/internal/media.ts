@@ -28,7 +28,6 @@ export const send = async (
     const transceiver = transceivers.find((transceiver) => transceiver.mid === mid)
     if (transceiver === undefined) throw new Error(`the offer names a section "${mid}" for ${kind} and has none`)
     transceiver.direction = "sendonly"
-    transceiver.sender.setStreams?.(media)
     await transceiver.sender.replaceTrack(track)
     if (kind === "video" && offer.simulcast === true) await encode(transceiver, offer.encodings ?? [])
   }

@@ -1,0 +1,56 @@
+/**
+ * Audio and video through the client: what `media` sends arrives in `tracks` of
+ * another connection, under its sender's connection id.
+ */
+import { assert, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { SoraServer } from "effect-sora-rpc/server"
+import { MediaStream, MediaStreamTrack, RtpHeader, RtpPacket } from "werift"
+import { connect, first } from "../utils/connect.ts"
+
+/** werift's, which sends the packets that it is given. */
+const videoStream = () => {
+  const track = new MediaStreamTrack({ kind: "video" })
+  return { track, stream: new MediaStream({ id: "camera", tracks: [track] }) }
+}
+
+it.live("what one connection sends another receives, also after the first has come back", () =>
+  Effect.gen(function*() {
+    const { url } = yield* SoraServer.make()
+    const viewer = yield* connect({ url, role: "recvonly" })
+    const { stream, track } = videoStream()
+
+    const sendAndReceive = Effect.gen(function*() {
+      const sender = yield* connect({ url, role: "sendonly", media: stream })
+      const { streams, track: received } = yield* first(
+        viewer.connection.tracks,
+        ({ streams }) => streams[0]?.id === sender.connection.offer.connectionId
+      )
+      assert.strictEqual(received.kind, "video")
+      assert.lengthOf(streams, 1)
+      let sequenceNumber = 0
+      const timer = setInterval(() => {
+        const header = new RtpHeader({ sequenceNumber: ++sequenceNumber, timestamp: sequenceNumber * 3000, ssrc: 1 })
+        // A VP8 keyframe of one packet, as far as its first bytes tell.
+        track.writeRtp(new RtpPacket(header, Buffer.from([0x10, 0x00, 0x9d, 0x01, 0x2a, 1, 2, 3])))
+      }, 20)
+      yield* Effect.promise(() => (received as MediaStreamTrack).onReceiveRtp.asPromise()).pipe(
+        Effect.timeout("10 seconds"),
+        Effect.ensuring(Effect.sync(() => clearInterval(timer)))
+      )
+      yield* sender.close
+      return sender.connection.offer.connectionId
+    })
+
+    const once = yield* sendAndReceive
+    // The stream is the caller's: it can be sent again.
+    assert.notStrictEqual(yield* sendAndReceive, once)
+  }))
+
+it.live("media and recvonly contradict each other, and nothing is dialled", () =>
+  Effect.gen(function*() {
+    const error = yield* Effect.flip(
+      connect({ url: "ws://127.0.0.1:9/", role: "recvonly", media: videoStream().stream })
+    )
+    assert.include(error.message, "media is given, and role is recvonly")
+  }))
