@@ -37,7 +37,16 @@ try {
   mkdirSync(project)
   const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
   const dependencies = Object.fromEntries(
-    ["effect", "werift", "@effect/platform-node", "@effect/vitest", "vitest", "typescript", "@types/node"].map((
+    [
+      "effect",
+      "werift",
+      "@effect/platform-node",
+      "@roamhq/wrtc",
+      "@effect/vitest",
+      "vitest",
+      "typescript",
+      "@types/node"
+    ].map((
       name
     ) => [
       name,
