@@ -56,6 +56,32 @@ export const timed = <A, E, R>(self: Effect.Effect<A, E, R>) =>
 export const median = (numbers: ReadonlyArray<number>): number =>
   numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN
 
+/** One line of what `npm run bench` prints. */
+export interface Row {
+  readonly name: string
+  /** Microseconds, unless `unit` says otherwise; median of the rounds. */
+  readonly median: number
+  readonly spread: readonly [min: number, max: number]
+  readonly unit?: "bytes"
+  /** Median of the rounds' own ratios to the floor of the same round. */
+  readonly ratioToFloor: number
+  readonly target?: Target
+}
+
+export interface Target {
+  readonly text: string
+  readonly limit: number
+  readonly value: number
+  readonly met: boolean
+}
+
+export const target = (text: string, limit: number, value: number): Target => ({
+  text,
+  limit,
+  value,
+  met: value <= limit
+})
+
 /** Prints rows under a head, the first column to the left, the others to the right. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string | number>>) => {
   const cell = (value: string | number) =>
