@@ -1,0 +1,330 @@
+/**
+ * Calls over real WebRTC on loopback, client and other end in two processes, for
+ * werift, libwebrtc (`@roamhq/wrtc`) and `node-datachannel`:
+ *
+ *   npx tsx scripts/bench/webrtc.ts [--json] [--quick]
+ *
+ * Medians of interleaved rounds. The bare echo is the limit: a message of the
+ * same 200 bytes sent back by the other end, with nothing of this library in
+ * either process, at the concurrency that does best. Both ends are of one
+ * implementation; for werift the other end of the calls is `SoraServer`.
+ */
+import { PeerConnection, RpcChannel, SoraConnection, SoraRpc } from "effect-sora-rpc"
+import * as NodeWS from "@effect/platform-node/NodeWS"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { WebSocket } from "ws"
+import { child, Echo, median, params200, table } from "./bench.ts"
+import { answer, constructorOf, echo, type Implementation, implementations, type Peer } from "./peer.ts"
+
+/** One figure. `target` is what the figure is to be, in words, where there is one. */
+export interface Row {
+  readonly name: string
+  readonly value: number
+  readonly unit: string
+  readonly min: number
+  readonly max: number
+  readonly target?: string
+  readonly met?: boolean
+}
+
+const Callers = [1, 64, 1024, 4096]
+
+/** Concurrencies of the bare echo. werift loses messages, and never recovers, when many more than 64 are under way. */
+const BareConcurrencies: Record<Implementation, ReadonlyArray<number>> = {
+  "werift": [1, 8, 16, 32, 64],
+  "@roamhq/wrtc": [1, 64, 256, 1024, 4096],
+  "node-datachannel": [1, 64, 256, 1024, 4096]
+}
+
+/** `maxInFlight` that does best with each; the default of 32 is werift's. */
+export const Windows: Record<Implementation, number> = { "werift": 32, "@roamhq/wrtc": 256, "node-datachannel": 1024 }
+
+type Rpc = SoraRpc.SoraRpc["Service"]
+
+const percentile = (numbers: ReadonlyArray<number>, at: number) =>
+  numbers.toSorted((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(numbers.length * at))] ?? NaN
+
+/** Messages per second that a bare channel gets back with `concurrency` of them under way. */
+const bareRate = (channel: PeerConnection.DataChannelLike, concurrency: number, ms: number): Promise<number> =>
+  new Promise((resolve) => {
+    const message = "x".repeat(200)
+    let received = 0
+    let running = true
+    let outstanding = concurrency
+    const start = performance.now()
+    let elapsed = ms
+    const settle = () => {
+      channel.removeEventListener("message", onMessage)
+      resolve(received / elapsed * 1000)
+    }
+    const onMessage = () => {
+      if (running) {
+        received++
+        channel.send(message)
+      } else if (--outstanding === 0) {
+        clearTimeout(patience)
+        settle()
+      }
+    }
+    let patience: ReturnType<typeof setTimeout>
+    channel.addEventListener("message", onMessage)
+    for (let i = 0; i < concurrency; i++) channel.send(message)
+    setTimeout(() => {
+      running = false
+      elapsed = performance.now() - start
+      // What is under way comes back before the next measurement starts, unless it was lost.
+      patience = setTimeout(settle, 2000)
+    }, ms)
+  })
+
+const callEcho = (rpc: Rpc) => rpc.call(Echo, params200, { timeout: Duration.infinity })
+
+/** Completed calls per second of `callers` that call without pause. */
+const callRate = (rpc: Rpc, callers: number, ms: number) =>
+  Effect.gen(function*() {
+    let completed = 0
+    let running = true
+    const start = performance.now()
+    let elapsed = ms
+    const caller = Effect.whileLoop({
+      while: () => running,
+      body: () => callEcho(rpc),
+      step: () => {
+        if (running) completed++
+      }
+    })
+    setTimeout(() => {
+      running = false
+      elapsed = performance.now() - start
+    }, ms)
+    yield* Effect.replicateEffect(caller, callers, { concurrency: "unbounded", discard: true })
+    return completed / elapsed * 1000
+  })
+
+/** A client of `SoraServer`, over any implementation. */
+const connectSora = Effect.fnUntraced(function*(implementation: Implementation, url: string, rpc: SoraRpc.Options) {
+  const context = yield* Layer.build(
+    SoraRpc.layerWith(rpc).pipe(
+      Layer.provide(
+        SoraConnection.layer({
+          signalingUrls: [url],
+          channelId: "bench",
+          role: "sendonly",
+          audio: false,
+          video: false
+        })
+      ),
+      Layer.provide(PeerConnection.layerConstructor(constructorOf(implementation), { environment: implementation })),
+      Layer.provide(NodeWS.layerWebSocketConstructor)
+    )
+  )
+  return Context.get(context, SoraRpc.SoraRpc)
+})
+
+type Echoing = Awaited<ReturnType<typeof echo>>
+
+const openEcho = (echoing: Echoing) =>
+  Effect.acquireRelease(
+    Effect.promise(() => echoing.open()),
+    ({ peer }) => Effect.promise(async () => peer.close())
+  )
+
+/** Calls to `echo.ts` over a channel of one's own. */
+const callEchoing = (echoing: Echoing, options: SoraRpc.Options) =>
+  Effect.gen(function*() {
+    const { channel } = yield* openEcho(echoing)
+    const rpcChannel = yield* RpcChannel.fromDataChannel(channel)
+    return yield* SoraRpc.fromChannel(rpcChannel, { ...options, methods: ["1.0.0/Echo"], checkMethods: false })
+  })
+
+/** Milliseconds from nothing to an open channel, signaled as Sora does: `connect`, offer, answer, candidates. */
+const bareSetup = async (url: string): Promise<number> => {
+  const start = performance.now()
+  const socket = new WebSocket(url)
+  await new Promise<void>((resolve, reject) => {
+    socket.once("open", resolve)
+    socket.once("error", reject)
+  })
+  const made: { readonly peer: Peer } = await answer("werift", (receive) => {
+    socket.on("message", (data) => receive(JSON.parse(String(data))))
+    socket.send("connect")
+    return (signal) => socket.send(JSON.stringify(signal))
+  })
+  const ms = performance.now() - start
+  await made.peer.close()
+  socket.close()
+  return ms
+}
+
+const timedSetup = (connect: Effect.Effect<unknown, unknown, Scope.Scope>) =>
+  Effect.gen(function*() {
+    const scope = yield* Scope.make()
+    const start = performance.now()
+    yield* Effect.orDie(Effect.asVoid(connect)).pipe(Scope.provide(scope))
+    const ms = performance.now() - start
+    yield* Scope.close(scope, Exit.void)
+    return ms
+  })
+
+/** All figures. */
+export const run = Effect.fnUntraced(function*(options: { readonly quick?: boolean | undefined } = {}) {
+  const quick = options.quick ?? false
+  const rounds = quick ? 1 : 5
+  const cellMs = quick ? 200 : 400
+  const setups = quick ? 3 : 4
+  const serial = quick ? 100 : 300
+
+  const url: string = yield* child("server.ts", "--no-compress")
+  const echoes = new Map<Implementation, Echoing>()
+  for (const implementation of implementations) {
+    const echoing = yield* Effect.acquireRelease(
+      Effect.promise(() => echo(implementation)),
+      ({ kill }) => Effect.sync(kill)
+    )
+    echoes.set(implementation, echoing)
+  }
+
+  const figures = new Map<string, { readonly unit: string; readonly values: Array<number> }>()
+  const add = (name: string, unit: string, value: number) => {
+    const figure = figures.get(name) ?? { unit, values: [] }
+    figures.set(name, figure)
+    figure.values.push(value)
+    if (process.env["DBG"]) console.error(name, value)
+  }
+
+  // The process's own first time.
+  for (const implementation of implementations) yield* timedSetup(connectSora(implementation, url, {}))
+  yield* Effect.promise(() => bareSetup(echoes.get("werift")!.url))
+
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < setups; i++) {
+      add("set-up, werift, bare peer", "ms", yield* Effect.promise(() => bareSetup(echoes.get("werift")!.url)))
+      for (const implementation of i === 0 ? implementations : ["werift"] as const) {
+        add(
+          `set-up, ${implementation}, rpc open`,
+          "ms",
+          yield* timedSetup(connectSora(implementation, url, {}))
+        )
+      }
+    }
+    for (const implementation of implementations) {
+      const echoing = echoes.get(implementation)!
+      const maxInFlight = Windows[implementation]
+
+      // The limit.
+      const rates: Array<number> = []
+      for (const concurrency of BareConcurrencies[implementation]) {
+        const bare = Effect.flatMap(
+          openEcho(echoing),
+          ({ channel }) => Effect.promise(() => bareRate(channel, concurrency, cellMs))
+        )
+        rates.push(yield* Effect.scoped(bare))
+      }
+      add(`bare echo, ${implementation}, one at a time`, "/s", rates[0]!)
+      add(`bare echo, ${implementation}, best`, "/s", Math.max(...rates))
+
+      yield* Effect.scoped(Effect.gen(function*() {
+        const rpc = implementation === "werift"
+          ? yield* connectSora(implementation, url, { maxInFlight })
+          : yield* callEchoing(echoing, { maxInFlight })
+        yield* Effect.replicateEffect(callEcho(rpc), 200, { concurrency: 8, discard: true })
+        const times: Array<number> = []
+        for (let i = 0; i < serial; i++) {
+          const start = performance.now()
+          yield* callEcho(rpc)
+          times.push(performance.now() - start)
+        }
+        add(`round trip, ${implementation}, p50`, "ms", percentile(times, 0.5))
+        add(`round trip, ${implementation}, p99`, "ms", percentile(times, 0.99))
+        for (const callers of Callers) {
+          const cpu = process.cpuUsage()
+          const start = performance.now()
+          const rate = yield* callRate(rpc, callers, cellMs)
+          const { system, user } = process.cpuUsage(cpu)
+          add(`calls, ${implementation}, ${callers} callers`, "/s", rate)
+          if (callers === 1024) {
+            const calls = rate * (performance.now() - start) / 1000
+            add(`CPU of the client, ${implementation}`, "s per 10,000 calls", (user + system) / 1e6 / calls * 10_000)
+          }
+        }
+      }))
+      if (implementation === "werift") continue
+      // Against the development server werift is the other end, whatever the client has.
+      yield* Effect.scoped(Effect.gen(function*() {
+        const rpc = yield* connectSora(implementation, url, {})
+        add(`calls, ${implementation} to SoraServer, 1024 callers`, "/s", yield* callRate(rpc, 1024, cellMs))
+      }))
+    }
+  }
+
+  const rows = Array.from(figures, ([name, { unit, values }]): Row => ({
+    name,
+    value: median(values),
+    unit,
+    min: Math.min(...values),
+    max: Math.max(...values)
+  }))
+
+  /** Round by round, because what else the machine does hits both of a pair alike. */
+  const ratio = (name: string, over: string, by: string, atLeast: boolean, target: number): Row => {
+    const [a, b] = [figures.get(over)!.values, figures.get(by)!.values]
+    const values = a.map((value, i) => value / b[i]!)
+    const value = median(values)
+    return {
+      name,
+      value,
+      unit: "x",
+      min: Math.min(...values),
+      max: Math.max(...values),
+      target: `${atLeast ? ">=" : "<="} ${target}`,
+      met: atLeast ? value >= target : value <= target
+    }
+  }
+  return [
+    ...rows,
+    ratio("set-up to rpc open / bare peer", "set-up, werift, rpc open", "set-up, werift, bare peer", false, 1.1),
+    ratio("calls / bare echo, werift", "calls, werift, 1024 callers", "bare echo, werift, best", true, 0.95),
+    ratio(
+      "calls / bare echo, node-datachannel",
+      "calls, node-datachannel, 1024 callers",
+      "bare echo, node-datachannel, best",
+      true,
+      0.5
+    ),
+    ratio(
+      "calls, node-datachannel / werift",
+      "calls, node-datachannel, 1024 callers",
+      "calls, werift, 1024 callers",
+      true,
+      3
+    )
+  ]
+}, Effect.scoped)
+
+if (import.meta.main) {
+  const rows = await Effect.runPromise(run({ quick: process.argv.includes("--quick") }))
+  if (process.argv.includes("--json")) {
+    process.stdout.write(JSON.stringify(rows, null, 2) + "\n")
+  } else {
+    const round = (value: number) => Number(value.toPrecision(3))
+    table([
+      ["over WebRTC on loopback, medians", "value", "unit", "min", "max", "target", "met"],
+      ...rows.map(({ max, met, min, name, target, unit, value }) => [
+        name,
+        round(value),
+        unit,
+        round(min),
+        round(max),
+        target ?? "",
+        met === undefined ? "" : met ? "yes" : "NO"
+      ])
+    ])
+  }
+  // The native implementations keep threads that end with the process.
+  process.exit(0)
+}
