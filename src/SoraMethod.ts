@@ -11,6 +11,7 @@ import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { encodeKeys } from "./internal/renamed.ts"
 import type { ServerError } from "./SoraRpcError.ts"
 
 const TypeId = "~effect-sora-rpc/SoraMethod"
@@ -224,7 +225,7 @@ export const RequestSimulcastRid = make("RequestSimulcastRid", {
     senderConnectionId: Schema.optionalKey(Schema.String),
     receiverConnectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(Schema.encodeKeys({
+  }).pipe(encodeKeys({
     senderConnectionId: "sender_connection_id",
     receiverConnectionId: "receiver_connection_id",
     channelId: "channel_id"
@@ -234,7 +235,7 @@ export const RequestSimulcastRid = make("RequestSimulcastRid", {
     receiverConnectionId: Schema.String,
     rid: Schema.String,
     senderConnectionId: Schema.optionalKey(Schema.String)
-  }).pipe(Schema.encodeKeys({
+  }).pipe(encodeKeys({
     channelId: "channel_id",
     receiverConnectionId: "receiver_connection_id",
     senderConnectionId: "sender_connection_id"
@@ -256,7 +257,7 @@ export const RequestSpotlightRid = make("RequestSpotlightRid", {
     sendConnectionId: Schema.optionalKey(Schema.String),
     recvConnectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(Schema.encodeKeys({
+  }).pipe(encodeKeys({
     spotlightFocusRid: "spotlight_focus_rid",
     spotlightUnfocusRid: "spotlight_unfocus_rid",
     sendConnectionId: "send_connection_id",
@@ -268,7 +269,7 @@ export const RequestSpotlightRid = make("RequestSpotlightRid", {
     recvConnectionId: Schema.String,
     spotlightFocusRid: Schema.String,
     spotlightUnfocusRid: Schema.String
-  }).pipe(Schema.encodeKeys({
+  }).pipe(encodeKeys({
     channelId: "channel_id",
     recvConnectionId: "recv_connection_id",
     spotlightFocusRid: "spotlight_focus_rid",
@@ -288,7 +289,7 @@ export const ResetSpotlightRid = make("ResetSpotlightRid", {
     sendConnectionId: Schema.optionalKey(Schema.String),
     recvConnectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(Schema.encodeKeys({
+  }).pipe(encodeKeys({
     sendConnectionId: "send_connection_id",
     recvConnectionId: "recv_connection_id",
     channelId: "channel_id"
@@ -296,7 +297,7 @@ export const ResetSpotlightRid = make("ResetSpotlightRid", {
   result: Schema.Struct({
     channelId: Schema.String,
     recvConnectionId: Schema.String
-  }).pipe(Schema.encodeKeys({
+  }).pipe(encodeKeys({
     channelId: "channel_id",
     recvConnectionId: "recv_connection_id"
   }))
@@ -310,7 +311,7 @@ const putMetadata = <Metadata extends PureSchema>(metadata: Metadata) =>
       push: Schema.optionalKey(Schema.Boolean),
       connectionId: Schema.optionalKey(Schema.String),
       channelId: Schema.optionalKey(Schema.String)
-    }).pipe(Schema.encodeKeys({ connectionId: "connection_id", channelId: "channel_id" })),
+    }).pipe(encodeKeys({ connectionId: "connection_id", channelId: "channel_id" })),
     result: metadata
   })
 
@@ -336,7 +337,7 @@ const itemParams = <Value extends PureSchema, Key extends PureSchema>(key: Key, 
     push: Schema.optionalKey(Schema.Boolean),
     connectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(Schema.encodeKeys({ connectionId: "connection_id", channelId: "channel_id" }))
+  }).pipe(encodeKeys({ connectionId: "connection_id", channelId: "channel_id" }))
 
 const putItem = <P extends PureSchema>(params: P) =>
   make("PutSignalingNotifyMetadataItem", { version: "2025.2.0", params, result: Schema.Json })

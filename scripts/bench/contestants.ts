@@ -73,6 +73,7 @@ export class FakeDataChannel {
     })
   }
   addEventListener(type: string, listener: (event: unknown) => void) {
+    // oxlint-disable-next-line unicorn/prefer-add-event-listener: this is it
     if (type === "message") this.onmessage = listener
   }
   removeEventListener() {}
@@ -217,6 +218,8 @@ export const effectRpc = async (options: { traced?: boolean } = {}): Promise<Run
       Scope.provide(Scope.makeUnsafe())
     )
   )
+  // Its receiving fiber starts on the next turn; an answer before that is lost.
+  await new Promise((resolve) => setImmediate(resolve))
   return runEffects(
     () => client[Method](typedParams),
     options.traced === true ? Context.make(Tracer.Tracer, tracer) : Context.empty()

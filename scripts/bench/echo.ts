@@ -11,13 +11,21 @@ process.on("disconnect", () => process.exit(0))
 
 const implementation = process.argv[2] as Implementation
 
-const respond = ({ channel }: Awaited<ReturnType<typeof offer>>) => {
+const respond = ({ channel, peer }: Awaited<ReturnType<typeof offer>>) => {
+  const send = (text: string) => {
+    try {
+      channel.send(text)
+    } catch {
+      // The other end has left with messages under way, which `readyState` need not tell yet.
+    }
+  }
+  channel.addEventListener("close", () => void peer.close())
   if ("binaryType" in channel) (channel as { binaryType: string }).binaryType = "arraybuffer"
   channel.addEventListener("message", ({ data }) => {
     const text = String(data)
-    if (!text.startsWith("{")) return channel.send(text)
+    if (!text.startsWith("{")) return send(text)
     const { id, params } = JSON.parse(text)
-    channel.send(JSON.stringify({ jsonrpc: "2.0", id, result: params }))
+    send(JSON.stringify({ jsonrpc: "2.0", id, result: params }))
   })
 }
 
@@ -46,8 +54,5 @@ server.on("connection", (socket) => {
     } else {
       await (await made).receive(JSON.parse(String(data)))
     }
-  })
-  socket.on("close", async () => {
-    await (await made)?.peer.close()
   })
 })

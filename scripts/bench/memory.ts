@@ -51,10 +51,12 @@ const entries = async (quick: boolean): Promise<Array<Entry>> => {
     (only ?? (quick ? [16] : Concurrencies)).filter((concurrency) => !quick || concurrency === 16)
       .map((concurrency) => ({ name, run, concurrency, calls: Math.max(4000, concurrency * 2) }))
   )
-  const compressed = (await Promise.all([
-    ["typed, timeout, compress", Contestants.ours({ compress: true })],
-    ["sora-js-sdk, timeout, compress", Contestants.soraJsSdk({ compress: true })]
-  ] as const)).map(async ([name, run]) => ({ name, run: await run, concurrency: 16, calls: quick ? 100 : 400 }))
+  const compressed = (await Promise.all(
+    [
+      ["typed, timeout, compress", Contestants.ours({ compress: true })],
+      ["sora-js-sdk, timeout, compress", Contestants.soraJsSdk({ compress: true })]
+    ] as const
+  )).map(async ([name, run]) => ({ name, run: await run, concurrency: 16, calls: quick ? 100 : 400 }))
   return [...plain, ...await Promise.all(compressed)]
 }
 

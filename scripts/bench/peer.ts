@@ -85,10 +85,14 @@ export const answer = (
       else own.push(signal)
     })
     const receive = async ({ candidate, sdp }: Signal) => {
-      if (sdp === undefined) return described ? peer.addIceCandidate(candidate) : void early.push(candidate)
+      if (sdp === undefined) {
+        if (described) await peer.addIceCandidate(candidate)
+        else early.push(candidate)
+        return
+      }
       await peer.setRemoteDescription({ type: "offer", sdp })
       described = true
-      for (const candidate of early) await peer.addIceCandidate(candidate)
+      await Promise.all(early.map((candidate) => peer.addIceCandidate(candidate)))
       const created = await peer.createAnswer()
       await peer.setLocalDescription({ type: "answer", sdp: created.sdp ?? "" })
       send({ sdp: created.sdp ?? "" })

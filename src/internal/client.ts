@@ -19,6 +19,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type * as Tracer from "effect/Tracer"
 import type { RpcChannel } from "../RpcChannel.ts"
 import * as SoraMethod from "../SoraMethod.ts"
 import {
@@ -38,6 +39,7 @@ import {
 import * as Deadlines from "./deadlines.ts"
 import * as JsonRpc from "./jsonRpc.ts"
 import * as Observe from "./observe.ts"
+import * as Renamed from "./renamed.ts"
 
 /** @internal */
 export type CallError = RpcError | TimeoutError | Disconnected
@@ -59,32 +61,53 @@ interface Plan {
   readonly metrics: Observe.MethodMetrics
 }
 
-interface Call extends Deadlines.Deadline {
+/** A class, so that ten thousand of them share their shape and have no closures of their own. */
+class Call implements Deadlines.Deadline {
   /** Absent for a notification. */
   readonly id: number | undefined
   readonly plan: Plan
-  readonly frame: string
+  /** Empty once it is sent: who waits for an answer need not hold what it asked. */
+  frame: string
   /** Milliseconds of the monotonic clock. */
   readonly startedAt: number
+  readonly timeoutMillis: number
   readonly resume: (exit: Exit.Exit<any, CallError>) => void
+
+  constructor(
+    id: number | undefined,
+    plan: Plan,
+    frame: string,
+    startedAt: number,
+    timeoutMillis: number,
+    resume: (exit: Exit.Exit<any, CallError>) => void
+  ) {
+    this.id = id
+    this.plan = plan
+    this.frame = frame
+    this.startedAt = startedAt
+    this.timeoutMillis = timeoutMillis
+    this.resume = resume
+  }
 }
 
 const isJson = Schema.is(Schema.Json)
 
 const failSchema = (reason: (issue: string) => RpcErrorReason) => (error: Schema.SchemaError) => reason(error.message)
 
-const encodeMethod = (method: SoraMethod.Any): Plan["encode"] => {
-  const encode = Schema.encodeUnknownResult(
-    method.params === Schema.Void ? Schema.Undefined : Schema.toCodecJson(method.params),
-    { onExcessProperty: "error" }
-  )
+const encodeMethod = ({ params: schema }: SoraMethod.Any): Plan["encode"] => {
   const toReason = failSchema((issue) => new InvalidParams({ issue }))
+  const strictly = { onExcessProperty: "error" } as const
+  if (schema === Schema.Void) {
+    const encode = Schema.encodeUnknownResult(Schema.Undefined, strictly)
+    return (params) => Result.mapError(encode(params), toReason)
+  }
+  const encode = Renamed.encoder(schema, strictly)
   // Params that may all be left out are an empty object on the wire.
-  return (params) => Result.mapError(encode(params ?? (method.params === Schema.Void ? undefined : {})), toReason)
+  return (params) => Result.mapError(encode(params ?? {}), toReason)
 }
 
 const decodeMethod = (method: SoraMethod.Any): Plan["decode"] => {
-  const decode = Schema.decodeUnknownResult(Schema.toCodecJson(method.result))
+  const decode = Renamed.decoder(method.result)
   const toReason = failSchema((issue) => new InvalidResult({ issue }))
   return (result) => Result.mapError(decode(result), toReason)
 }
@@ -119,7 +142,13 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Client, never, Scope.Scope> {
   const context: Context.Context<never> = yield* Effect.context<never>()
-  const deadlines = yield* Deadlines.make
+  const deadlines = yield* Deadlines.make((call: Call) => {
+    // Gone from the deadlines already; the response, if it comes, is late.
+    if (!take(call)) return
+    const timeout = Duration.millis(call.timeoutMillis)
+    finish(call, Exit.fail(new TimeoutError({ method: call.plan.method, timeout })))
+    pump()
+  })
   const metrics = Observe.make(context)
   const defaultTimeout = Duration.fromInputUnsafe(options.defaultTimeout)
 
@@ -154,6 +183,7 @@ export const make = Effect.fnUntraced(function*(
   const send = (call: Call) => {
     if (call.id !== undefined) waiting.set(call.id, call)
     const refused = rpc!.sendUnsafe(call.frame)
+    call.frame = ""
     if (refused !== undefined) {
       take(call)
       fail(call, refused)
@@ -317,29 +347,17 @@ export const make = Effect.fnUntraced(function*(
     if (obstacle !== undefined) return refuse(obstacle)
     const encoded = plan.encode(params)
     if (Result.isFailure(encoded)) return refuse(new RpcError({ method, reason: encoded.failure }))
-    if (Duration.toMillis(timeout) <= 0) return refuse(new TimeoutError({ method, timeout }))
-    const call: Call = {
-      id,
-      plan,
-      frame: JsonRpc.encodeRequest(id, method, encoded.success),
-      startedAt: deadlines.now(),
-      resume,
-      expiresAt: Infinity,
-      timeoutMillis: Duration.toMillis(timeout),
-      expire() {
-        // Gone from the deadlines already; the response, if it comes, is late.
-        if (!take(call)) return
-        finish(call, Exit.fail(new TimeoutError({ method, timeout })))
-        pump()
-      }
-    }
+    const timeoutMillis = Duration.toMillis(timeout)
+    if (timeoutMillis <= 0) return refuse(new TimeoutError({ method, timeout }))
+    const frame = JsonRpc.encodeRequest(id, method, encoded.success)
+    const call = new Call(id, plan, frame, deadlines.now(), timeoutMillis, resume)
     const now = queue.size === 0 && canSend(call)
     if (!now && queue.size >= options.maxQueued) {
       const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })
       return refuse(new RpcError({ method, reason }))
     }
     if (id !== undefined) metrics.waiting(1)
-    if (call.timeoutMillis < Infinity) deadlines.add(call)
+    if (timeoutMillis < Infinity) deadlines.add(call)
     if (now) send(call)
     else queue.add(call)
     return call
@@ -365,11 +383,12 @@ export const make = Effect.fnUntraced(function*(
         return unusable(plan.method) ?? new RpcError({ method: plan.method, reason: plan })
       }
       const id = wantsResponse ? nextId++ : undefined
-      const run = Effect.callback<any, CallError>((resume) => {
-        const call = start(plan, params, id, timeout, resume)
-        return call === undefined ? undefined : cancel(call)
-      })
-      return Observe.isTraced(fiber) ? Observe.traced(run, plan.method, id) : run
+      const run = (span: Tracer.Span | undefined) =>
+        Effect.callback<any, CallError>((resume) => {
+          const call = start(plan, params, id, timeout, span === undefined ? resume : Observe.recording(span, resume))
+          return call === undefined ? undefined : cancel(call)
+        })
+      return Observe.isTraced(fiber) ? Observe.traced(run, plan.method, id) : run(undefined)
     })
 
   return {

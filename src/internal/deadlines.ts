@@ -16,32 +16,35 @@ import type * as Scope from "effect/Scope"
 /** @internal */
 export interface Deadline {
   /** Milliseconds of the monotonic clock. */
-  expiresAt: number
+  readonly startedAt: number
   readonly timeoutMillis: number
-  readonly expire: () => void
 }
 
 /** @internal */
-export interface Deadlines {
-  /** Sets `expiresAt`, and calls `expire` then unless the deadline is removed before. */
-  readonly add: (deadline: Deadline) => void
-  readonly remove: (deadline: Deadline) => void
+export interface Deadlines<D extends Deadline> {
+  /** To be added at the time at which it starts. It is removed, and then expires, unless it is removed before. */
+  readonly add: (deadline: D) => void
+  readonly remove: (deadline: D) => void
   readonly size: () => number
   /** Milliseconds of the monotonic clock. */
   readonly now: () => number
 }
 
 /** @internal */
-export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(function*() {
+export const make = Effect.fnUntraced(function*<D extends Deadline>(
+  expire: (deadline: D) => void
+): Effect.fn.Return<Deadlines<D>, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const runTimer = yield* FiberHandle.makeRuntime<never>()
-  const byTimeout = new Map<number, Set<Deadline>>()
+  const byTimeout = new Map<number, Set<D>>()
   /** When the running timer wakes; infinite when there is none. */
   let wakesAt = Infinity
 
   const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
-  const remove = (deadline: Deadline) => {
+  const expiry = (deadline: D) => deadline.startedAt + deadline.timeoutMillis
+
+  const remove = (deadline: D) => {
     const set = byTimeout.get(deadline.timeoutMillis)
     if (set?.delete(deadline) === true && set.size === 0) byTimeout.delete(deadline.timeoutMillis)
   }
@@ -49,18 +52,18 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
   /** Expires what is due, and returns when the next one is. */
   const expireDue = () => {
     const time = now()
-    const due: Array<Deadline> = []
+    const due: Array<D> = []
     for (const set of byTimeout.values()) {
       for (const deadline of set) {
-        if (deadline.expiresAt > time) break
+        if (expiry(deadline) > time) break
         due.push(deadline)
       }
     }
     for (const deadline of due) remove(deadline)
-    for (const deadline of due) deadline.expire()
+    for (const deadline of due) expire(deadline)
     // Only now: a caller that expired may have called again.
     let next = Infinity
-    for (const [first] of byTimeout.values()) next = Math.min(next, first!.expiresAt)
+    for (const [first] of byTimeout.values()) next = Math.min(next, expiry(first!))
     return next
   }
 
@@ -76,12 +79,11 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
 
   return {
     add(deadline) {
-      deadline.expiresAt = now() + deadline.timeoutMillis
       const set = byTimeout.get(deadline.timeoutMillis)
       if (set === undefined) byTimeout.set(deadline.timeoutMillis, new Set([deadline]))
       else set.add(deadline)
-      if (deadline.expiresAt < wakesAt) {
-        wakesAt = deadline.expiresAt
+      if (expiry(deadline) < wakesAt) {
+        wakesAt = expiry(deadline)
         runTimer(timer)
       }
     },

@@ -85,9 +85,24 @@ const errorType = (error: CallError): string =>
 export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
   fiber.getRef(Tracer.Tracer) !== Tracer.nativeTracer
 
+/**
+ * Tells the span of a failure before the caller is told.
+ *
+ * @internal
+ */
+export const recording =
+  (span: Tracer.Span, resume: (exit: Exit.Exit<any, CallError>) => void) => (exit: Exit.Exit<any, CallError>) => {
+    const error = errorOf(exit)
+    if (error !== undefined) {
+      span.attribute("error.type", errorType(error))
+      if (error._tag === "RpcError") span.attribute("rpc.response.status_code", String(error.code))
+    }
+    resume(exit)
+  }
+
 /** @internal */
 export const traced = <A>(
-  call: Effect.Effect<A, CallError>,
+  call: (span: Tracer.Span) => Effect.Effect<A, CallError>,
   method: string,
   id: number | undefined
 ): Effect.Effect<A, CallError> =>
@@ -102,10 +117,5 @@ export const traced = <A>(
         ...(id === undefined ? {} : { "jsonrpc.request.id": String(id) })
       }
     },
-    (span) =>
-      Effect.tapError(call, (error) =>
-        Effect.sync(() => {
-          span.attribute("error.type", errorType(error))
-          if (error._tag === "RpcError") span.attribute("rpc.response.status_code", String(error.code))
-        }))
+    call
   )
