@@ -1,0 +1,255 @@
+/**
+ * The client over other implementations of WebRTC through
+ * `PeerConnection.layerConstructor`, and over a DataChannel of one's own.
+ */
+import { NodeWS } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import wrtc from "@roamhq/wrtc"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Queue, Scope } from "effect"
+import { PeerConnection, RpcChannel, SoraConnection, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
+import { SoraServer } from "effect-sora-rpc/server"
+import * as polyfill from "node-datachannel/polyfill"
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
+import type { RTCDataChannel } from "werift"
+import * as Werift from "../../src/internal/werift.ts"
+import { first, reasonOf } from "../utils/connect.ts"
+import * as ScriptedSora from "../utils/scriptedSora.ts"
+
+const implementations: ReadonlyArray<readonly [name: string, constructor: any]> = [
+  ["@roamhq/wrtc", wrtc.RTCPeerConnection],
+  ["node-datachannel", polyfill.RTCPeerConnection]
+]
+
+const Hang = SoraMethod.make("Hang")
+
+type Options = Partial<SoraConnection.Options> & { readonly url: string }
+
+const connectOver = (constructor: any) =>
+  Effect.fnUntraced(function*({ url, ...options }: Options) {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const layer = SoraRpc.layer.pipe(
+      Layer.provideMerge(
+        SoraConnection.layer({
+          signalingUrls: [url],
+          channelId: "test",
+          role: "sendonly",
+          audio: false,
+          video: false,
+          ...options
+        })
+      ),
+      Layer.provide(PeerConnection.layerConstructor(constructor, { environment: "test" })),
+      Layer.provide(NodeWS.layerWebSocketConstructor)
+    )
+    const context = yield* Layer.buildWithScope(layer, scope)
+    return {
+      rpc: Context.get(context, SoraRpc.SoraRpc),
+      connection: Context.get(context, SoraConnection.SoraConnection),
+      close: Scope.close(scope, Exit.void)
+    }
+  })
+
+const switchedTo = (connection: SoraConnection.SoraConnection["Service"]) =>
+  first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+
+for (const [name, constructor] of implementations) {
+  const connect = connectOver(constructor)
+
+  describe(name, () => {
+    for (const compress of [true, false]) {
+      for (const ignoreDisconnectWebsocket of [true, false]) {
+        it.live(`compress ${compress}, ignore ${ignoreDisconnectWebsocket}`, () =>
+          Effect.gen(function*() {
+            const server = yield* SoraServer.make({ compress, ignoreDisconnectWebsocket })
+            const [a, b] = yield* Effect.all([
+              connect({ url: server.url, simulcast: true, spotlight: true }),
+              connect({ url: server.url })
+            ], { concurrency: 2 })
+            const { connectionId } = a.connection.offer
+            yield* switchedTo(a.connection)
+            yield* switchedTo(b.connection)
+
+            assert.strictEqual((yield* a.rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r0" })).rid, "r0")
+            yield* a.rpc.call(SoraMethod.RequestSpotlightRid, { spotlightFocusRid: "r1", spotlightUnfocusRid: "r0" })
+            yield* a.rpc.call(SoraMethod.ResetSpotlightRid, {})
+            const metadata = { text: "é".repeat(1000) }
+            assert.deepStrictEqual(yield* a.rpc.call(SoraMethod.PutSignalingNotifyMetadata, { metadata }), metadata)
+            yield* a.rpc.call(SoraMethod.PutSignalingNotifyMetadataItem, { key: "k", value: 1, push: true })
+            yield* a.rpc.notify(SoraMethod.PutSignalingNotifyMetadataItem, { key: "n", value: 2, push: true })
+            for (const key of ["k", "n"]) {
+              const { data } = yield* first(b.connection.push, ({ data }) => (data as any).key === key)
+              assert.deepInclude(data, { key, connection_id: connectionId })
+            }
+            yield* server.reOffer(connectionId)
+            yield* server.reOffer(connectionId)
+            const reports = yield* server.requestStats(connectionId)
+            assert.isTrue(Array.isArray(reports) && reports.length > 0)
+            assert.strictEqual((yield* a.rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r1" })).rid, "r1")
+
+            yield* a.close
+            yield* first(b.connection.notify, ({ _tag }) => _tag === "connection.destroyed")
+            assert.strictEqual((yield* reasonOf(a.connection))._tag, "Released")
+            assert.strictEqual(yield* server.disconnect({ channelId: "test" }), 1)
+            // Without the WebSocket nothing says why: the server sends no `close` message unless it is told to.
+            assert.include(["ServerClosed", "ChannelClosed"], (yield* reasonOf(b.connection))._tag)
+            assert.deepStrictEqual(yield* server.connections, [])
+          }))
+      }
+    }
+
+    it.live("interrupted with calls waiting", () =>
+      Effect.gen(function*() {
+        const server = yield* SoraServer.make({ handlers: [SoraMethod.handle(Hang, () => Effect.never)] })
+        const calling = yield* Deferred.make<ReadonlyArray<Fiber.Fiber<Exit.Exit<unknown, unknown>>>>()
+        const fiber = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
+          const { rpc } = yield* connect({ url: server.url })
+          const call = Effect.exit(rpc.call(Hang, undefined, { timeout: Duration.infinity }))
+          const calls = yield* Effect.forEach(
+            Array.from({ length: 10 }),
+            () => Effect.forkDetach(call, { startImmediately: true })
+          )
+          yield* Deferred.succeed(calling, calls)
+          yield* Effect.never
+        })))
+        const calls = yield* Deferred.await(calling)
+        yield* Fiber.interrupt(fiber)
+        for (const exit of yield* Fiber.joinAll(calls)) {
+          assert.instanceOf(Option.getOrThrow(Exit.findErrorOption(exit)), SoraRpcError.Disconnected)
+        }
+        assert.deepStrictEqual(yield* server.connections, [])
+      }))
+
+    it.live("interrupted before the server has answered", () =>
+      Effect.gen(function*() {
+        const asked = yield* Deferred.make<void>()
+        const sora = yield* ScriptedSora.make((client) =>
+          Effect.andThen(client.take, Effect.asVoid(Deferred.succeed(asked, undefined)))
+        )
+        const fiber = yield* Effect.forkChild(Effect.scoped(connect({ url: sora.url })))
+        yield* Deferred.await(asked)
+        yield* Fiber.interrupt(fiber)
+        yield* sora.allClosed
+      }))
+
+    it.live("audio and video of the offer", () =>
+      Effect.gen(function*() {
+        const server = yield* SoraServer.make()
+        const { connection, rpc } = yield* connect({ url: server.url, role: "sendrecv", audio: true, video: true })
+        assert.deepStrictEqual(connection.offer.sdp.match(/^m=\w+/gm), ["m=audio", "m=video", "m=application"])
+        assert.strictEqual(yield* rpc.call(SoraMethod.PutSignalingNotifyMetadata, { metadata: 1 }), 1)
+      }))
+
+    it.live("a re-offer that adds a section is answered in full", () =>
+      Effect.gen(function*() {
+        const peer = yield* Werift.make({ ...Werift.loopback, iceServers: [] })
+        peer.addTransceiver("audio", { direction: "sendonly" })
+        const channels = ["signaling", "rpc"].map((label) => peer.createDataChannel(label))
+        const offered = Effect.promise(async () => {
+          await peer.setLocalDescription(await peer.createOffer())
+          await peer.gathered
+          return peer.localDescription!.sdp
+        })
+        const answered = (sdp: string) => Effect.promise(() => peer.setRemoteDescription({ type: "answer", sdp }))
+        const renegotiated = yield* Deferred.make<string>()
+        const sora = yield* ScriptedSora.make((client) =>
+          Effect.gen(function*() {
+            yield* client.take
+            client.send({
+              type: "offer",
+              connection_id: "C",
+              sdp: yield* offered,
+              data_channels: channels.map(({ label }) => ({ label, compress: false })),
+              rpc_methods: ["m"]
+            })
+            yield* answered((yield* client.take).sdp)
+            const others = yield* Queue.unbounded<any>()
+            yield* Effect.forkScoped(Effect.forever(Effect.flatMap(client.take, (message) =>
+              message.type === "candidate"
+                ? Effect.promise(() => peer.addIceCandidate(message))
+                : Queue.offer(others, message))))
+            yield* Effect.forEach(channels, whenOpen, { discard: true })
+            peer.addTransceiver("video", { direction: "sendonly" })
+            client.send({ type: "re-offer", sdp: yield* offered })
+            yield* Deferred.succeed(renegotiated, (yield* Queue.take(others)).sdp)
+            assert.strictEqual((yield* Queue.take(others)).type, "disconnect")
+            client.close(1000, "TYPE-DISCONNECT")
+          }).pipe(Effect.scoped)
+        )
+        yield* connect({
+          url: sora.url,
+          role: "recvonly",
+          audio: true,
+          video: true,
+          // The script does not close its channels.
+          disconnectTimeout: "100 millis"
+        })
+        const sdp = yield* Deferred.await(renegotiated)
+        assert.deepStrictEqual(sdp.match(/^m=\w+/gm), ["m=audio", "m=application", "m=video"])
+      }))
+
+    it.live("a DataChannel of one's own", () =>
+      Effect.gen(function*() {
+        const make = Effect.acquireRelease(
+          Effect.sync(() => new constructor({ iceServers: [] })),
+          (peer) => Effect.sync(() => peer.close())
+        )
+        const [own, other] = [yield* make, yield* make]
+        const channel = own.createDataChannel("rpc")
+        other.addEventListener("datachannel", ({ channel }: any) => {
+          channel.addEventListener("message", ({ data }: any) => {
+            const { id, params } = JSON.parse(data)
+            channel.send(JSON.stringify({ jsonrpc: "2.0", id, result: params }))
+          })
+        })
+        yield* Effect.promise(() => negotiate(own, other))
+        yield* Effect.gen(function*() {
+          const rpc = yield* SoraRpc.SoraRpc
+          assert.deepStrictEqual(yield* rpc.call("m", { text: "é" }), { text: "é" })
+        }).pipe(
+          Effect.provide(SoraRpc.layerChannel(RpcChannel.fromDataChannel(channel), { methods: ["m"] }))
+        )
+        // The channel stays its owner's.
+        assert.strictEqual(channel.readyState, "open")
+      }))
+
+    it.live("a process exits by itself once all is closed", () =>
+      Effect.gen(function*() {
+        const script = new URL("./w3cExits.ts", import.meta.url).pathname
+        const { stdout } = yield* Effect.promise(() =>
+          promisify(execFile)(process.execPath, ["--disable-warning=ExperimentalWarning", script, name], {
+            timeout: 15_000
+          })
+        )
+        assert.strictEqual(stdout, "closed\n")
+      }))
+  })
+}
+
+const whenOpen = (channel: RTCDataChannel) =>
+  Effect.callback<void>((resume) => {
+    if (channel.readyState === "open") return resume(Effect.void)
+    channel.addEventListener("open", () => resume(Effect.void))
+  })
+
+/** Offer, answer, and candidates as they come, each after the description that it belongs to. */
+const negotiate = async (offering: any, answering: any) => {
+  let described: () => void = () => {}
+  const answered = new Promise<void>((resolve) => {
+    described = resolve
+  })
+  const trickle = (from: any, to: any) =>
+    from.addEventListener("icecandidate", async ({ candidate }: any) => {
+      await answered
+      if (candidate?.candidate) await to.addIceCandidate(candidate)
+    })
+  trickle(offering, answering)
+  trickle(answering, offering)
+  const offer = await offering.createOffer()
+  await offering.setLocalDescription(offer)
+  await answering.setRemoteDescription({ type: "offer", sdp: offer.sdp })
+  const answer = await answering.createAnswer()
+  await answering.setLocalDescription(answer)
+  await offering.setRemoteDescription({ type: "answer", sdp: answer.sdp })
+  described()
+}
