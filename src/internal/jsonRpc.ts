@@ -108,8 +108,9 @@ export const occurrences = (members: ReadonlyArray<Member>, name: string): numbe
   return n
 }
 
-/** How every sane server begins a success. */
-const SuccessHead = /^\{"jsonrpc":"2\.0","id":(?:0|[1-9]\d{0,14}),"result":/
+/** How a success begins, in the order of the specification's examples or with its members sorted, as Erlang does. */
+const SuccessHead =
+  /^\{(?:"jsonrpc":"2\.0","id":(?:0|[1-9]\d{0,14})|"id":(?:0|[1-9]\d{0,14}),"jsonrpc":"2\.0"),"result":/
 
 /**
  * Whether the text is surely a success without a duplicate: its head is as

@@ -67,7 +67,7 @@ export const decoder = (schema: Schema.Codec<any, any>): Run<unknown> => {
   if (renaming === undefined) return whole
   const decode = Schema.decodeUnknownResult(Schema.toCodecJson(renaming.struct))
   return (input) => {
-    if (typeof input !== "object" || input === null) return whole(input)
+    if (typeof input !== "object" || input === null || Array.isArray(input)) return whole(input)
     const wire = input as Record<string, unknown>
     const own: Record<string, unknown> = {}
     for (const [to, from] of renaming.names) if (Object.hasOwn(wire, from)) own[to] = wire[from]
