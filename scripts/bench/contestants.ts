@@ -73,7 +73,7 @@ export class FakeDataChannel {
     })
   }
   addEventListener(type: string, listener: (event: unknown) => void) {
-    // oxlint-disable-next-line unicorn/prefer-add-event-listener: this is it
+    // oxlint-disable-next-line unicorn/prefer-add-event-listener -- This is how it is added.
     if (type === "message") this.onmessage = listener
   }
   removeEventListener() {}
