@@ -13,14 +13,14 @@ import { memoryRows, printRows } from "./memory.ts"
 import { print as printWebRtc, run as webRtcRows } from "./webrtc.ts"
 
 const quick = process.argv.includes("--quick")
+const json = process.argv.includes("--json")
 const memory = await memoryRows({ quick })
-const webRtc = await Effect.runPromise(webRtcRows({ quick }))
-if (process.argv.includes("--json")) {
-  process.stdout.write(`${JSON.stringify({ memory, webRtc }, undefined, 2)}\n`)
-} else {
+if (!json) {
   process.stdout.write(`Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model}\n\n`)
   printRows(memory)
-  printWebRtc(webRtc)
 }
+const webRtc = await Effect.runPromise(webRtcRows({ quick }))
+if (json) process.stdout.write(`${JSON.stringify({ memory, webRtc }, undefined, 2)}\n`)
+else printWebRtc(webRtc)
 // What is native keeps threads that end with the process.
 process.exit(0)

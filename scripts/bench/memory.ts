@@ -10,9 +10,14 @@
  * ratios count. In each round every contestant runs once.
  */
 import * as Effect from "effect/Effect"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { child, median, type Row, table, type Target, target } from "./bench.ts"
 import * as Contestants from "./contestants.ts"
 import type { Heap } from "./heap.ts"
+
+setFlagsFromString("--expose-gc")
+const collectGarbage: () => void = runInNewContext("gc")
 
 export interface Options {
   /** Fewer calls, for a look in passing. */
@@ -66,6 +71,8 @@ const measure = async (all: ReadonlyArray<Entry>, rounds: number) => {
   const times = all.map((): Array<number> => [])
   for (let round = -2; round < rounds; round++) {
     for (const [i, { calls, concurrency, run }] of all.entries()) {
+      // What one leaves behind is not collected on the next one's time.
+      collectGarbage()
       const start = performance.now()
       await run(calls, concurrency)
       // The first two rounds are for the compiler.

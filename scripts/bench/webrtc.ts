@@ -12,7 +12,6 @@
 import * as NodeWS from "@effect/platform-node/NodeWS"
 import { PeerConnection, RpcChannel, SoraConnection, SoraRpc } from "effect-sora-rpc"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -78,7 +77,8 @@ const bareRate = (channel: PeerConnection.DataChannelLike, concurrency: number, 
     for (let i = 0; i < concurrency; i++) channel.send(message)
   })
 
-const callEcho = (rpc: Rpc) => rpc.call(Echo, params200, { timeout: Duration.infinity })
+/** Time-limited: a message that is lost must not hold up the rest. */
+const callEcho = (rpc: Rpc) => Effect.orDie(rpc.call(Echo, params200, { timeout: "10 seconds" }))
 
 /** Completed calls per second of `callers` that call without pause. */
 const callRate = (rpc: Rpc, callers: number, ms: number) =>
@@ -211,52 +211,58 @@ const measure = Effect.fnUntraced(function*(options: { readonly quick?: boolean 
       }
     }
     for (const implementation of implementations) {
-      const echoing = echoes.get(implementation)!
-      const maxInFlight = Windows[implementation]
+      // A native implementation may end its process; what the others do is still worth knowing.
+      yield* Effect.gen(function*() {
+        const echoing = echoes.get(implementation)!
+        const maxInFlight = Windows[implementation]
 
-      // The limit.
-      const rates: Array<number> = []
-      for (const concurrency of BareConcurrencies[implementation]) {
-        const bare = Effect.flatMap(
-          openEcho(echoing),
-          ({ channel }) => Effect.promise(() => bareRate(channel, concurrency, cellMs))
-        )
-        rates.push(yield* Effect.scoped(bare))
-      }
-      add(`bare echo, ${implementation}, one at a time`, "/s", rates[0]!)
-      add(`bare echo, ${implementation}, best`, "/s", Math.max(...rates))
-
-      yield* Effect.scoped(Effect.gen(function*() {
-        const rpc = implementation === "werift"
-          ? yield* connectSora(implementation, url, { maxInFlight })
-          : yield* callEchoing(echoing, { maxInFlight })
-        yield* Effect.replicateEffect(callEcho(rpc), 200, { concurrency: 8, discard: true })
-        const times: Array<number> = []
-        for (let i = 0; i < serial; i++) {
-          const start = performance.now()
-          yield* callEcho(rpc)
-          times.push(performance.now() - start)
+        // The limit.
+        const rates: Array<number> = []
+        for (const concurrency of BareConcurrencies[implementation]) {
+          const bare = Effect.flatMap(
+            openEcho(echoing),
+            ({ channel }) => Effect.promise(() => bareRate(channel, concurrency, cellMs))
+          )
+          rates.push(yield* Effect.scoped(bare))
         }
-        add(`round trip, ${implementation}, p50`, "ms", percentile(times, 0.5))
-        add(`round trip, ${implementation}, p99`, "ms", percentile(times, 0.99))
-        for (const callers of Callers) {
-          const cpu = process.cpuUsage()
-          const start = performance.now()
-          const rate = yield* callRate(rpc, callers, cellMs)
-          const { system, user } = process.cpuUsage(cpu)
-          add(`calls, ${implementation}, ${callers} callers`, "/s", rate)
-          if (callers === 1024) {
-            const calls = rate * (performance.now() - start) / 1000
-            add(`CPU of the client, ${implementation}`, "s per 10,000 calls", (user + system) / 1e6 / calls * 10_000)
+        add(`bare echo, ${implementation}, one at a time`, "/s", rates[0]!)
+        add(`bare echo, ${implementation}, best`, "/s", Math.max(...rates))
+
+        yield* Effect.scoped(Effect.gen(function*() {
+          const rpc = implementation === "werift"
+            ? yield* connectSora(implementation, url, { maxInFlight })
+            : yield* callEchoing(echoing, { maxInFlight })
+          yield* Effect.replicateEffect(callEcho(rpc), 200, { concurrency: 8, discard: true })
+          const times: Array<number> = []
+          for (let i = 0; i < serial; i++) {
+            const start = performance.now()
+            yield* callEcho(rpc)
+            times.push(performance.now() - start)
           }
-        }
-      }))
-      if (implementation === "werift") continue
-      // Against the development server werift is the other end, whatever the client has.
-      yield* Effect.scoped(Effect.gen(function*() {
-        const rpc = yield* connectSora(implementation, url, {})
-        add(`calls, ${implementation} to SoraServer, 1024 callers`, "/s", yield* callRate(rpc, 1024, cellMs))
-      }))
+          add(`round trip, ${implementation}, p50`, "ms", percentile(times, 0.5))
+          add(`round trip, ${implementation}, p99`, "ms", percentile(times, 0.99))
+          for (const callers of Callers) {
+            const cpu = process.cpuUsage()
+            const start = performance.now()
+            const rate = yield* callRate(rpc, callers, cellMs)
+            const { system, user } = process.cpuUsage(cpu)
+            add(`calls, ${implementation}, ${callers} callers`, "/s", rate)
+            if (callers === 1024) {
+              const calls = rate * (performance.now() - start) / 1000
+              add(`CPU of the client, ${implementation}`, "s per 10,000 calls", (user + system) / 1e6 / calls * 10_000)
+            }
+          }
+        }))
+        if (implementation === "werift") return
+        // Against the development server werift is the other end, whatever the client has.
+        yield* Effect.scoped(Effect.gen(function*() {
+          const rpc = yield* connectSora(implementation, url, {})
+          add(`calls, ${implementation} to SoraServer, 1024 callers`, "/s", yield* callRate(rpc, 1024, cellMs))
+        }))
+      }).pipe(
+        Effect.timeout("40 seconds"),
+        Effect.catchCause((cause) => Effect.logWarning(`a round of ${implementation} was given up`, cause))
+      )
     }
   }
 
