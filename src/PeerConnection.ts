@@ -101,6 +101,8 @@ export interface TransceiverLike {
 export interface PeerConnectionLike {
   /** `RTCPeerConnectionState`. */
   readonly connectionState: string
+  /** What was applied by `setLocalDescription`; is the answer that is sent. */
+  readonly localDescription?: { readonly sdp?: string | undefined } | null | undefined
   setRemoteDescription(description: SessionDescription): Promise<unknown>
   createAnswer(): Promise<{ readonly sdp?: string | undefined }>
   setLocalDescription(description: SessionDescription): Promise<unknown>
@@ -145,28 +147,6 @@ export class PeerConnection extends Context.Service<PeerConnection, {
 }>()("effect-sora-rpc/PeerConnection") {}
 
 /**
- * The polyfill of `node-datachannel` gives its first answer to every offer, and answers by itself when it is told the
- * offer: a later answer, with the sections that the offer added, is its local description by then. Elsewhere an offer
- * that waits for its answer is `have-remote-offer`.
- */
-const answeringAnew = (
-  peer: PeerConnectionLike & {
-    readonly signalingState?: string
-    readonly localDescription?: { readonly sdp?: string | undefined } | null
-  }
-): PeerConnectionLike => {
-  const createAnswer = peer.createAnswer.bind(peer)
-  let answered = false
-  peer.createAnswer = async () => {
-    const created = await createAnswer()
-    const later = answered && peer.signalingState === "stable" ? peer.localDescription : undefined
-    answered = true
-    return later ?? created
-  }
-  return peer
-}
-
-/**
  * `PeerConnection` through a constructor that follows the W3C API: libwebrtc on
  * Node (`@roamhq/wrtc`), the polyfill of `node-datachannel`, a page's own.
  * `configuration` is laid over what the offer says.
@@ -192,14 +172,13 @@ export const layerConstructor = (
     environment: options.environment,
     make: ({ iceServers, iceTransportPolicy }) =>
       Effect.acquireRelease(
-        Effect.sync(() => {
-          const peer = new RTCPeerConnection({
+        Effect.sync(() =>
+          new RTCPeerConnection({
             iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls: [...urls], ...credentials })),
             iceTransportPolicy,
             ...options.configuration
           })
-          return answeringAnew(peer)
-        }),
+        ),
         (peer) => Effect.promise(async () => peer.close())
       )
   })

@@ -55,6 +55,12 @@ const MaxRedirects = 10
 /** How long a peer may be `disconnected` before it is given up; the JS and Rust SDKs wait as long. */
 const DisconnectedGrace = Duration.seconds(10)
 
+/**
+ * How long a WebSocket that is still open has to say why a DataChannel closed. The two are different transports, and a
+ * server that ends a connection closes both: the Close, with its code and reason, may be read later.
+ */
+const CloseGrace = Duration.millis(500)
+
 type Event =
   | { readonly _tag: "SocketMessage"; readonly text: string }
   | { readonly _tag: "SocketEnded"; readonly reason: ServerClosed | SocketLost }
@@ -242,7 +248,8 @@ export const connect = Effect.fnUntraced(function*(
       : labels.has("signaling")
       ? open("signaling")
       : peer.connectionState === "connected"
-    if (!up) return
+    // Those of the application too, which it would miss: they open one by one, in any order.
+    if (!up || !(options.dataChannels ?? []).every(({ label }) => !labels.has(label) || open(label))) return
     connected = true
     Deferred.doneUnsafe(ready, Exit.void)
   }
@@ -380,7 +387,8 @@ export const connect = Effect.fnUntraced(function*(
     const created = yield* step("createAnswer", () => made.createAnswer())
     const answer = { type: "answer", sdp: created.sdp ?? "" } as const
     yield* step("setLocalDescription", () => made.setLocalDescription(answer))
-    return answer.sdp
+    // Not `answer`: the polyfill of node-datachannel creates the same one for every offer, and describes itself rightly.
+    return made.localDescription?.sdp ?? answer.sdp
   })
 
   const onOffer = Effect.fnUntraced(function*(received: Signaling.Offer) {
@@ -525,8 +533,12 @@ export const connect = Effect.fnUntraced(function*(
       }
       case "ChannelClosed": {
         channels.delete(event.label)
-        end(new ChannelClosed(event.detail === undefined ? { label: event.label } : event))
-        return checkClosed()
+        checkClosed()
+        if (endReason !== undefined) return
+        const closed = Effect.sync(() =>
+          end(new ChannelClosed(event.detail === undefined ? { label: event.label } : event))
+        )
+        return yield* socket === undefined ? closed : beside(Effect.delay(closed, CloseGrace))
       }
       case "PeerState": {
         const change = ++peerChanges

@@ -47,7 +47,7 @@ export class SoraConnection extends Context.Service<SoraConnection, {
   readonly rpcChannel: Option.Option<RpcChannel>
   /**
    * The DataChannels for messages of the application (labels that begin with
-   * `#`, asked for with `dataChannels`), by label. They may still be connecting.
+   * `#`, asked for with `dataChannels`), by label. They are open once the connection is made.
    * Payloads are as they are on the wire: binary, and zlib where the offer says
    * `compress`. Do not close one: Sora ends a connection that loses a channel.
    */

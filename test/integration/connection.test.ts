@@ -1,22 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Option, Queue, Redacted, Schema, Scope, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Option, Redacted, Schema, Scope, Stream } from "effect"
 import { SoraMethod, SoraRpc } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { createHmac } from "node:crypto"
-import type { RTCDataChannel } from "werift"
-import * as Werift from "../../src/internal/werift.ts"
 import { connect, first, reasonOf } from "../utils/connect.ts"
+import * as ScriptedPeer from "../utils/scriptedPeer.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
 const since = new Date(86_400_000)
-
-const whenOpen = (channel: RTCDataChannel) =>
-  Effect.callback<void>((resume) => {
-    if (channel.readyState === "open") return resume(Effect.void)
-    channel.stateChanged.subscribe((state) => {
-      if (state === "open") resume(Effect.void)
-    })
-  })
 
 describe("the matrix", () => {
   for (const compress of [true, false]) {
@@ -137,53 +128,70 @@ describe("a connection", () => {
 
   it.live("takes an offer with audio and video, and sections added by a re-offer", () =>
     Effect.gen(function*() {
-      const peer = yield* Werift.make({ ...Werift.loopback, iceServers: [] })
-      peer.addTransceiver("audio", { direction: "sendonly" })
-      peer.addTransceiver("video", { direction: "sendonly" })
-      const channels = ["signaling", "notify", "push", "stats", "rpc"].map((label) => peer.createDataChannel(label))
-      const offered = Effect.promise(async () => {
-        await peer.setLocalDescription(await peer.createOffer())
-        await peer.gathered
-        return peer.localDescription!.sdp
-      })
-      const answered = (sdp: string) => Effect.promise(() => peer.setRemoteDescription({ type: "answer", sdp }))
       const renegotiated = yield* Deferred.make<string>()
-      const sora = yield* ScriptedSora.make((client) =>
-        Effect.gen(function*() {
-          yield* client.take
-          client.send({
-            type: "offer",
-            connection_id: "C",
-            sdp: yield* offered,
-            data_channels: channels.map(({ label }) => ({ label, compress: false })),
-            rpc_methods: ["m"]
+      const labels = ["signaling", "notify", "push", "stats", "rpc"]
+      const { channels, url } = yield* ScriptedPeer.make(
+        { sections: ["audio", "video"], labels },
+        ({ answered, close, offer, peer, send, take }) =>
+          Effect.gen(function*() {
+            // Somebody joined: another section.
+            peer.addTransceiver("video", { direction: "sendonly" })
+            send({ type: "re-offer", sdp: yield* offer })
+            const { sdp } = yield* take
+            yield* answered(sdp)
+            yield* Deferred.succeed(renegotiated, sdp)
+            assert.strictEqual((yield* take).type, "disconnect")
+            close(1000, "TYPE-DISCONNECT")
           })
-          yield* answered((yield* client.take).sdp)
-          const others = yield* Queue.unbounded<any>()
-          yield* Effect.forkScoped(Effect.forever(Effect.flatMap(client.take, (message) =>
-            message.type === "candidate"
-              ? Effect.promise(() => peer.addIceCandidate(message))
-              : Queue.offer(others, message))))
-          yield* Effect.forEach(channels, whenOpen, { discard: true })
-          // Somebody joined: another section.
-          peer.addTransceiver("video", { direction: "sendonly" })
-          client.send({ type: "re-offer", sdp: yield* offered })
-          const { sdp } = yield* Queue.take(others)
-          yield* answered(sdp)
-          yield* Deferred.succeed(renegotiated, sdp)
-          assert.strictEqual((yield* Queue.take(others)).type, "disconnect")
-          client.close(1000, "TYPE-DISCONNECT")
-        }).pipe(Effect.scoped)
       )
       channels.at(-1)!.onMessage.subscribe((frame) => {
         const { id } = JSON.parse(String(frame))
         channels.at(-1)!.send(JSON.stringify({ jsonrpc: "2.0", id, result: "ok" }))
       })
-      const { connection, rpc } = yield* connect({ url: sora.url, role: "recvonly" })
+      const { connection, rpc } = yield* connect({ url, role: "recvonly" })
       const sdp = yield* Deferred.await(renegotiated)
       assert.deepStrictEqual(sdp.match(/^m=\w+/gm), ["m=audio", "m=video", "m=application", "m=video"])
       assert.strictEqual(yield* rpc.call("m"), "ok")
       assert.strictEqual((yield* connection.state)._tag, "Connected")
+    }))
+
+  it.live("is made when the application's own channels are open too", () =>
+    Effect.gen(function*() {
+      const { url } = yield* ScriptedPeer.make(
+        { sections: [], labels: ["signaling", "rpc"], offered: ["signaling", "rpc", "#chat"] },
+        ({ close, peer, take }) =>
+          Effect.gen(function*() {
+            // The others are open already.
+            peer.createDataChannel("#chat")
+            yield* take
+            close(1000, "TYPE-DISCONNECT")
+          })
+      )
+      const { connection } = yield* connect({
+        url,
+        dataChannels: [{ label: "#chat", direction: "sendrecv" }],
+        // The script does not close its channels.
+        disconnectTimeout: "100 millis"
+      })
+      assert.strictEqual(connection.dataChannels().get("#chat")?.readyState, "open")
+    }))
+
+  it.live("says why the server ended it, also when the channels close before the WebSocket", () =>
+    Effect.gen(function*() {
+      const { url } = yield* ScriptedPeer.make(
+        { sections: [], labels: ["signaling", "rpc"] },
+        ({ channels, close }) =>
+          Effect.gen(function*() {
+            for (const channel of channels) channel.close()
+            // The client has closed its side by then.
+            yield* Effect.forEach(channels, ScriptedPeer.whenClosed, { discard: true })
+            close(1000, "DISCONNECTED-API")
+          })
+      )
+      const { connection } = yield* connect({ url, reconnect: true })
+      // Somebody meant it: it does not come back.
+      const reason = yield* reasonOf(connection)
+      assert.deepInclude(reason, { _tag: "ServerClosed", code: 1000, reason: "DISCONNECTED-API" })
     }))
 
   it.live("has the application's own channels", () =>
@@ -193,7 +201,6 @@ describe("a connection", () => {
       const a = yield* connect({ url: server.url, dataChannels })
       const b = yield* connect({ url: server.url, dataChannels })
       for (const { connection } of [a, b]) {
-        yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
         assert.deepStrictEqual([...connection.dataChannels().keys()], ["#chat"])
       }
       const received = Effect.callback<string>((resume) =>

@@ -5,15 +5,14 @@
 import { NodeWS } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import wrtc from "@roamhq/wrtc"
-import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Queue, Scope } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { PeerConnection, RpcChannel, SoraConnection, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
 import { SoraServer } from "effect-sora-rpc/server"
 import * as polyfill from "node-datachannel/polyfill"
 import { execFile } from "node:child_process"
 import { promisify } from "node:util"
-import type { RTCDataChannel } from "werift"
-import * as Werift from "../../src/internal/werift.ts"
 import { first, reasonOf } from "../utils/connect.ts"
+import * as ScriptedPeer from "../utils/scriptedPeer.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
 const implementations: ReadonlyArray<readonly [name: string, constructor: any]> = [
@@ -142,42 +141,20 @@ for (const [name, constructor] of implementations) {
 
     it.live("a re-offer that adds a section is answered in full", () =>
       Effect.gen(function*() {
-        const peer = yield* Werift.make({ ...Werift.loopback, iceServers: [] })
-        peer.addTransceiver("audio", { direction: "sendonly" })
-        const channels = ["signaling", "rpc"].map((label) => peer.createDataChannel(label))
-        const offered = Effect.promise(async () => {
-          await peer.setLocalDescription(await peer.createOffer())
-          await peer.gathered
-          return peer.localDescription!.sdp
-        })
-        const answered = (sdp: string) => Effect.promise(() => peer.setRemoteDescription({ type: "answer", sdp }))
         const renegotiated = yield* Deferred.make<string>()
-        const sora = yield* ScriptedSora.make((client) =>
-          Effect.gen(function*() {
-            yield* client.take
-            client.send({
-              type: "offer",
-              connection_id: "C",
-              sdp: yield* offered,
-              data_channels: channels.map(({ label }) => ({ label, compress: false })),
-              rpc_methods: ["m"]
+        const { url } = yield* ScriptedPeer.make(
+          { sections: ["audio"], labels: ["signaling", "rpc"] },
+          ({ close, offer, peer, send, take }) =>
+            Effect.gen(function*() {
+              peer.addTransceiver("video", { direction: "sendonly" })
+              send({ type: "re-offer", sdp: yield* offer })
+              yield* Deferred.succeed(renegotiated, (yield* take).sdp)
+              assert.strictEqual((yield* take).type, "disconnect")
+              close(1000, "TYPE-DISCONNECT")
             })
-            yield* answered((yield* client.take).sdp)
-            const others = yield* Queue.unbounded<any>()
-            yield* Effect.forkScoped(Effect.forever(Effect.flatMap(client.take, (message) =>
-              message.type === "candidate"
-                ? Effect.promise(() => peer.addIceCandidate(message))
-                : Queue.offer(others, message))))
-            yield* Effect.forEach(channels, whenOpen, { discard: true })
-            peer.addTransceiver("video", { direction: "sendonly" })
-            client.send({ type: "re-offer", sdp: yield* offered })
-            yield* Deferred.succeed(renegotiated, (yield* Queue.take(others)).sdp)
-            assert.strictEqual((yield* Queue.take(others)).type, "disconnect")
-            client.close(1000, "TYPE-DISCONNECT")
-          }).pipe(Effect.scoped)
         )
         yield* connect({
-          url: sora.url,
+          url,
           role: "recvonly",
           audio: true,
           video: true,
@@ -225,12 +202,6 @@ for (const [name, constructor] of implementations) {
       }))
   })
 }
-
-const whenOpen = (channel: RTCDataChannel) =>
-  Effect.callback<void>((resume) => {
-    if (channel.readyState === "open") return resume(Effect.void)
-    channel.addEventListener("open", () => resume(Effect.void))
-  })
 
 /** Offer, answer, and candidates as they come, each after the description that it belongs to. */
 const negotiate = async (offering: any, answering: any) => {
