@@ -35,10 +35,14 @@ export const child = (file: string, ...args: ReadonlyArray<string>) =>
       })
   )
 
+/** For RPC alone, without media. */
+export const rpcOnly = (url: string) =>
+  ({ signalingUrls: [url], channelId: "bench", role: "sendonly", audio: false, video: false }) as const
+
 /** A connection that is closed with the scope. */
 export const connect = Effect.fnUntraced(function*(url: string, rpc: SoraRpc.Options = {}) {
   const context = yield* Layer.build(
-    NodeSora.layer({ signalingUrls: [url], channelId: "bench", role: "sendonly", audio: false, video: false, rpc })
+    NodeSora.layer({ ...rpcOnly(url), rpc })
   )
   return {
     rpc: Context.get(context, SoraRpc.SoraRpc),

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { RTCDtlsTransport, type RTCPeerConnection } from "werift"
-import { child, connect, median, table, timed } from "./bench.ts"
+import { child, connect, median, rpcOnly, table, timed } from "./bench.ts"
 
 const Rounds = 3
 const Connections = 100
@@ -56,13 +56,7 @@ const phases = Effect.fnUntraced(function*(url: string) {
     }))
   )
   yield* Layer.build(
-    SoraConnection.layer({
-      signalingUrls: [url],
-      channelId: "bench",
-      role: "sendonly",
-      audio: false,
-      video: false
-    }).pipe(
+    SoraConnection.layer(rpcOnly(url)).pipe(
       Layer.provide(watched),
       Layer.provide(NodeSora.layerPlatform({ iceAdditionalHostAddresses: ["127.0.0.1"] }))
     )

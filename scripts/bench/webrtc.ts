@@ -17,7 +17,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { WebSocket } from "ws"
-import { child, Echo, median, params200, table } from "./bench.ts"
+import { child, Echo, median, params200, rpcOnly, table } from "./bench.ts"
 import { answer, constructorOf, echo, type Implementation, implementations, type Peer } from "./peer.ts"
 
 /** One figure. `target` is what the figure is to be, in words, where there is one. */
@@ -107,13 +107,7 @@ const connectSora = Effect.fnUntraced(function*(implementation: Implementation, 
   const context = yield* Layer.build(
     SoraRpc.layerWith(rpc).pipe(
       Layer.provide(
-        SoraConnection.layer({
-          signalingUrls: [url],
-          channelId: "bench",
-          role: "sendonly",
-          audio: false,
-          video: false
-        })
+        SoraConnection.layer(rpcOnly(url))
       ),
       Layer.provide(PeerConnection.layerConstructor(constructorOf(implementation), { environment: implementation })),
       Layer.provide(NodeWS.layerWebSocketConstructor)

@@ -7,10 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
+import * as Wired from "../internal/wired.ts"
 import type { PeerConnection } from "../PeerConnection.ts"
 import * as SoraConnection from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
-import * as SoraRpc from "../SoraRpc.ts"
+import type * as SoraRpc from "../SoraRpc.ts"
 import * as BrowserPeerConnection from "./BrowserPeerConnection.ts"
 
 /**
@@ -56,13 +57,8 @@ export const layerPlatform: Layer.Layer<PeerConnection | Socket.WebSocketConstru
  */
 export const layer = (
   options: Options
-): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> => {
-  const { rpc, ...connection } = options
-  return SoraRpc.layerWith(rpc ?? {}).pipe(
-    Layer.provideMerge(SoraConnection.layer(connection)),
-    Layer.provide(layerPlatform)
-  )
-}
+): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
+  Wired.layer(options, layerPlatform)
 
 /**
  * {@link layer} with its options from `Config`.

@@ -20,12 +20,17 @@ const renamings = new WeakMap<object, Renaming>()
  *
  * @internal
  */
-export const encodeKeys: typeof Schema.encodeKeys = (mapping) => {
-  const rename = Schema.encodeKeys(mapping)
-  return (struct: any) => {
-    const schema = (rename as any)(struct)
-    const names = Object.keys(struct.fields).map((own) => [own, (mapping as any)[own] ?? own] as const)
-    renamings.set(schema, { struct, names })
+export const encodeKeys = <
+  S extends Schema.Constraint & { readonly fields: Schema.Struct.Fields },
+  const M extends { readonly [K in keyof S["fields"]]?: PropertyKey }
+>(mapping: M) => {
+  const rename = Schema.encodeKeys<S, M>(mapping)
+  const wireNames: Readonly<Record<string, PropertyKey | undefined>> = mapping
+  return (struct: S): Schema.encodeKeys<S, M> => {
+    const schema = rename(struct)
+    const names = Object.keys(struct.fields).map((own) => [own, String(wireNames[own] ?? own)] as const)
+    // A method's schemas need no services: its type says so.
+    renamings.set(schema, { struct: struct as Schema.Constraint as Schema.Codec<any, any>, names })
     return schema
   }
 }
@@ -70,7 +75,7 @@ export const decoder = (schema: Schema.Codec<any, any>): Run<unknown> => {
     if (typeof input !== "object" || input === null || Array.isArray(input)) return whole(input)
     const wire = input as Record<string, unknown>
     const own: Record<string, unknown> = {}
-    for (const [to, from] of renaming.names) if (Object.hasOwn(wire, from)) own[to] = wire[from]
+    for (const [to, from] of renaming.names) if (from in wire) own[to] = wire[from]
     const decoded = decode(own)
     return Result.isFailure(decoded) ? whole(input) : decoded
   }

@@ -9,10 +9,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Socket } from "effect/socket"
 import type { PeerConfig } from "werift"
+import * as Wired from "../internal/wired.ts"
 import type { PeerConnection } from "../PeerConnection.ts"
-import * as SoraConnection from "../SoraConnection.ts"
+import type * as SoraConnection from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
-import * as SoraRpc from "../SoraRpc.ts"
+import type * as SoraRpc from "../SoraRpc.ts"
 import * as SoraRpcMap from "../SoraRpcMap.ts"
 import * as NodePeerConnection from "./NodePeerConnection.ts"
 
@@ -67,13 +68,8 @@ export const layerPlatform = (
  */
 export const layer = (
   options: Options
-): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> => {
-  const { rpc, ...connection } = options
-  return SoraRpc.layerWith(rpc ?? {}).pipe(
-    Layer.provideMerge(SoraConnection.layer(connection)),
-    Layer.provide(layerPlatform(peerConfig(connection)))
-  )
-}
+): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
+  Wired.layer(options, layerPlatform(peerConfig(options)))
 
 /**
  * {@link layer} with its options from `Config`.

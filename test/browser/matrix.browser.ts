@@ -7,7 +7,7 @@ import { SoraServer } from "effect-sora-rpc/server"
 import * as Effect from "effect/Effect"
 import { joined } from "../server/rawClient.ts"
 import type { Outcome } from "./client.ts"
-import { connected, isPage, isSdk, type Kind, type Member, names, until, wait } from "./harness.ts"
+import { connected, isSdk, type Kind, type Member, names, until, wait } from "./harness.ts"
 
 const Put = "2025.2.0/PutSignalingNotifyMetadata"
 const PutItem = "2025.2.0/PutSignalingNotifyMetadataItem"
@@ -181,8 +181,8 @@ const throwingOut = (kind: Kind, ignore: boolean, closeMessage: boolean): Readon
   if (closeMessage) return [told]
   if (ignore) return [untold]
   // The server waits for the WebSocket's Close to be echoed before it closes the channels, but Chromium echoes it in
-  // another process than the page's, and a busy page may hear of the channels first.
-  return isPage(kind) ? [told, untold] : [told]
+  // another process than the page's, and a busy page may hear of the channels first. Our client waits for the Close.
+  return isSdk(kind) ? [told, untold] : [told]
 }
 
 for (const compress of [true, false]) {

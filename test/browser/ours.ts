@@ -74,8 +74,11 @@ export const make = (
       report({ type: "ended", how: `a stream failed: ${error}` })
     })
 
+  const listenedTo = new WeakSet<object>()
   const listen = (connection: Connection) => {
     for (const [label, channel] of connection.dataChannels()) {
+      if (listenedTo.has(channel)) continue
+      listenedTo.add(channel)
       channel.addEventListener("message", async ({ data }: { data: string | ArrayBuffer | Uint8Array }) => {
         const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data)
         const plain = compress ? await codec.inflate(bytes) : bytes
@@ -106,11 +109,9 @@ export const make = (
         connectionId,
         ...(state._tag === "Reconnecting" ? { reason: describeEnd(state) } : {})
       })
-      if (state._tag !== "Connected" || !state.switched) return
-      // In a page the channels come one by one, and the connection is made with `rpc`: those of the application may come
-      // later. The server has switched when they are all open.
+      if (state._tag !== "Connected") return
       listen(connection)
-      report({ type: "switched" })
+      if (state.switched) report({ type: "switched" })
     })
   }
 
@@ -124,6 +125,7 @@ export const make = (
         const rpc = yield* SoraRpc.SoraRpc
         return { connection: yield* SoraConnection.SoraConnection, methods: yield* rpc.methods }
       }))
+      listen(connection)
       follow(connection)
       return { connectionId: connection.offer.connectionId, rpcMethods: methods }
     },
@@ -144,9 +146,6 @@ export const make = (
         )
       )
       const bytes = new TextEncoder().encode(text)
-      if (channel.readyState !== "open") {
-        await new Promise<void>((resolve) => channel.addEventListener("open", () => resolve()))
-      }
       channel.send(compress ? await codec.deflate(bytes) : bytes)
     },
     disconnect: () => runtime!.dispose()

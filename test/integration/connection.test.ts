@@ -201,6 +201,8 @@ describe("a connection", () => {
       const a = yield* connect({ url: server.url, dataChannels })
       const b = yield* connect({ url: server.url, dataChannels })
       for (const { connection } of [a, b]) {
+        // The server's side of them is open then too.
+        yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
         assert.deepStrictEqual([...connection.dataChannels().keys()], ["#chat"])
       }
       const received = Effect.callback<string>((resume) =>

@@ -18,8 +18,6 @@ vi.setConfig({ testTimeout: 20_000 })
 
 const wait = <A>(promise: () => Promise<A>) => Effect.promise(promise)
 
-const sleep = (millis: number) => wait(() => new Promise((resolve) => setTimeout(resolve, millis)))
-
 const Rids = ["r0", "r1", "r2"] as const
 
 type Rid = typeof Rids[number]
@@ -41,6 +39,12 @@ const shapeOf = (sdp: string) =>
   sectionsOf(sdp).map(({ direction, kind, port }) =>
     port === 0 ? `${kind} rejected` : `${kind} ${direction ?? ""}`.trim()
   )
+
+const reAnswer = async (client: RawClient): Promise<string> => {
+  const { message, via } = await client.take("re-offer", ({ message }) => message.type === "re-offer")
+  client.send(via, { type: "re-answer", sdp: await client.makeAnswer(message.sdp) })
+  return message.sdp
+}
 
 /** A client with media: it sends what a test tells it to, and keeps what it receives. */
 class MediaClient extends RawClient {
@@ -71,10 +75,8 @@ class MediaClient extends RawClient {
     return this.edit(peer.localDescription!.sdp)
   }
 
-  async reAnswer(): Promise<string> {
-    const { message, via } = await this.take("re-offer", ({ message }) => message.type === "re-offer")
-    this.send(via, { type: "re-answer", sdp: await this.makeAnswer(message.sdp) })
-    return message.sdp
+  reAnswer(): Promise<string> {
+    return reAnswer(this)
   }
 
   section(kind: string) {
@@ -286,11 +288,15 @@ describe("forwarding", () => {
       )
       // No video, while audio goes on.
       yield* wait(() => viewer.rpc(Simulcast, { rid: "none" }))
-      yield* sleep(100)
-      const before = { audio: packetsOf("audio").length, video: video.length }
-      yield* sleep(300)
-      assert.strictEqual(video.length, before.video)
-      assert.isAbove(packetsOf("audio").length, before.audio)
+      // Each frame's audio is sent after its video, so what audio has come tells how much video could have.
+      const moreAudio = (packets: number) => {
+        const { length } = packetsOf("audio")
+        return wait(() => vi.waitFor(() => assert.isAtLeast(packetsOf("audio").length, length + packets)))
+      }
+      yield* moreAudio(3)
+      const before = video.length
+      yield* moreAudio(15)
+      assert.strictEqual(video.length, before)
       yield* wait(() => viewer.rpc(Simulcast, { rid: "r2" }))
       yield* until("r2")
       const first = video[0]!.header
@@ -339,11 +345,14 @@ describe("forwarding", () => {
       yield* wait(() => vi.waitFor(() => assert.strictEqual(asked, 1)))
       yield* wait(() => send(11, true))
       yield* wait(() => vi.waitFor(() => assert.strictEqual(packets.length, 1)))
-      // Not sooner than the server asks again.
-      yield* sleep(350)
+      // The server does not pass every one on: a decoder asks until it gets its keyframe.
       const { receiver } = viewer.peer!.getTransceivers().find(({ kind }) => kind === "video")!
-      yield* wait(() => receiver.sendRtcpPLI(packets[0]!.header.ssrc))
-      yield* wait(() => vi.waitFor(() => assert.strictEqual(asked, 2)))
+      yield* wait(() =>
+        vi.waitFor(async () => {
+          await receiver.sendRtcpPLI(packets[0]!.header.ssrc)
+          assert.strictEqual(asked, 2)
+        })
+      )
     }))
 
   it.live("tracks come and go with their sender, and their sections are used again", () =>
@@ -374,8 +383,9 @@ describe("forwarding", () => {
       // The first offer waits for its answer.
       yield* wait(() => viewer.until("a re-offer", () => reOffers(viewer) === 1))
       const two = yield* media(server.url, "queue", "sendonly", { audio: false })
-      const forced = yield* Effect.forkChild(server.reOffer(idOf(viewer)))
-      yield* sleep(100)
+      const forced = yield* Effect.forkChild(server.reOffer(idOf(viewer)), { startImmediately: true })
+      // A round trip later, none of the others has come.
+      yield* wait(() => viewer.rpc(Simulcast, { rid: "r0" }))
       assert.strictEqual(reOffers(viewer), 1)
       assert.deepStrictEqual(sectionsOf(yield* wait(() => viewer.reAnswer())).map(({ msid }) => msid), [
         undefined,
@@ -385,8 +395,9 @@ describe("forwarding", () => {
       assert.deepStrictEqual(sectionsOf(second).map(({ msid }) => msid), [undefined, idOf(one), idOf(two)])
       yield* wait(() => viewer.reAnswer())
       yield* Fiber.join(forced)
-      yield* sleep(100)
-      assert.strictEqual(reOffers(viewer), 3)
+      // One that came on top of these would be ahead of this.
+      yield* Effect.all([server.reOffer(idOf(viewer)), wait(() => viewer.reAnswer())], { concurrency: 2 })
+      assert.strictEqual(reOffers(viewer), 4)
     }))
 
   it.live("nothing is offered of who sends nothing, is of the same bundle, or to who wants no media", () =>
@@ -401,8 +412,11 @@ describe("forwarding", () => {
         yield* joined(server.url, "quiet", { role: "sendonly" }),
         yield* joined(server.url, "quiet", { role: "sendrecv", connect: chat })
       ]
-      yield* sleep(200)
-      assert.deepStrictEqual(quiet.map(reOffers), [0, 0, 0, 0])
+      for (const client of quiet) {
+        // One that was due would be ahead of this.
+        yield* Effect.all([server.reOffer(idOf(client)), wait(() => reAnswer(client))], { concurrency: 2 })
+        assert.strictEqual(reOffers(client), 1)
+      }
     }))
 
   it.live("a client may reject its sections", () =>
