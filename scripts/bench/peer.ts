@@ -114,11 +114,19 @@ export const echo = async (implementation: Implementation) => {
   child.on("message", ({ id, ...signal }: any) => receivers.get(id)?.(signal))
   const open = () => {
     const id = ++last
-    return answer(implementation, (receive) => {
-      receivers.set(id, receive)
-      child.send({ id, start: true })
-      return (signal) => child.send({ id, ...signal })
+    let onExit: () => void
+    const gone = new Promise<never>((_, reject) => {
+      onExit = () => reject(new Error(`echo.ts ended while a ${implementation} peer was set up`))
+      child.once("exit", onExit)
     })
+    const opened = answer(implementation, (receive) => {
+      receivers.set(id, receive)
+      // A child that has ended is reported by `gone`.
+      const send = (message: object) => child.connected ? void child.send(message, () => {}) : onExit()
+      send({ id, start: true })
+      return (signal) => send({ id, ...signal })
+    })
+    return Promise.race([opened, gone]).finally(() => child.off("exit", onExit))
   }
   return { open, url, kill: () => child.kill("SIGKILL") }
 }

@@ -120,7 +120,8 @@ type Echoing = Awaited<ReturnType<typeof echo>>
 
 const openEcho = (echoing: Echoing) =>
   Effect.acquireRelease(
-    Effect.promise(() => echoing.open()),
+    // Limited in here, because to acquire cannot be interrupted.
+    Effect.timeout(Effect.promise(() => echoing.open()).pipe(Effect.interruptible), "10 seconds"),
     ({ peer }) => Effect.promise(async () => peer.close())
   )
 
@@ -172,13 +173,9 @@ const measure = Effect.fnUntraced(function*(options: { readonly quick?: boolean 
   const serial = quick ? 100 : 300
 
   const url: string = yield* child("server.ts", "--no-compress")
-  const echoes = new Map(
-    yield* Effect.forEach(implementations, (implementation) =>
-      Effect.acquireRelease(
-        Effect.map(Effect.promise(() => echo(implementation)), (echoing) => [implementation, echoing] as const),
-        ([, { kill }]) => Effect.sync(kill)
-      ), { concurrency: "unbounded" })
-  )
+  const startEcho = (implementation: Implementation) =>
+    Effect.acquireRelease(Effect.promise(() => echo(implementation)), ({ kill }) => Effect.sync(kill))
+  const bareUrl = (yield* startEcho("werift")).url
 
   const figures = new Map<string, { readonly unit: string; readonly values: Array<number> }>()
   const add = (name: string, unit: string, value: number) => {
@@ -189,13 +186,13 @@ const measure = Effect.fnUntraced(function*(options: { readonly quick?: boolean 
 
   // The process's own first time.
   yield* timedSetup(connectSora("werift", url, {}))
-  yield* Effect.promise(() => bareSetup(echoes.get("werift")!.url))
+  yield* Effect.promise(() => bareSetup(bareUrl))
 
   const begun = performance.now()
   // A busy machine gets fewer rounds, and not a longer wait.
   for (let round = 0; round < rounds && performance.now() - begun < BudgetMs; round++) {
     for (let i = 0; i < setups; i++) {
-      add("set-up, werift, bare peer", "ms", yield* Effect.promise(() => bareSetup(echoes.get("werift")!.url)))
+      add("set-up, werift, bare peer", "ms", yield* Effect.promise(() => bareSetup(bareUrl)))
       for (const implementation of i === 1 ? implementations : ["werift"] as const) {
         add(
           `set-up, ${implementation}, rpc open`,
@@ -205,9 +202,9 @@ const measure = Effect.fnUntraced(function*(options: { readonly quick?: boolean 
       }
     }
     for (const implementation of implementations) {
-      // A native implementation may end its process; what the others do is still worth knowing.
+      // The other end anew in each round: @roamhq/wrtc sometimes ends its process, and the rest is still worth knowing.
       yield* Effect.gen(function*() {
-        const echoing = echoes.get(implementation)!
+        const echoing = yield* startEcho(implementation)
         const maxInFlight = Windows[implementation]
 
         // The limit.
@@ -254,6 +251,7 @@ const measure = Effect.fnUntraced(function*(options: { readonly quick?: boolean 
           add(`calls, ${implementation} to SoraServer, 1024 callers`, "/s", yield* callRate(rpc, 1024, cellMs))
         }))
       }).pipe(
+        Effect.scoped,
         Effect.timeout("40 seconds"),
         Effect.catchCause((cause) => Effect.logWarning(`a round of ${implementation} was given up`, cause))
       )
