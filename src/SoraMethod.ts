@@ -11,7 +11,7 @@ import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { encodeKeys } from "./internal/renamed.ts"
+import { encodeKeys } from "./internal/codec.ts"
 import type { ServerError } from "./SoraRpcError.ts"
 
 const TypeId = "~effect-sora-rpc/SoraMethod"

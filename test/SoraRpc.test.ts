@@ -32,7 +32,7 @@ const makeClient = Effect.fnUntraced(function*(options?: Partial<Client.Options>
   return { rpc, sent, answer }
 })
 
-const nothing = { waiting: 0, queued: 0, deadlines: 0 }
+const nothing = { waiting: 0, queued: 0 }
 
 describe("call", () => {
   it.effect("encodes params and decodes the result", () =>
@@ -200,7 +200,7 @@ describe("timeout", () => {
       const { answer, rpc } = yield* makeClient()
       const fiber = yield* fork(Effect.flip(rpc.call("m", undefined, undefined)))
       yield* TestClock.adjust("4999 millis")
-      assert.deepStrictEqual(rpc.sizes(), { waiting: 1, queued: 0, deadlines: 1 })
+      assert.deepStrictEqual(rpc.sizes(), { waiting: 1, queued: 0 })
       yield* TestClock.adjust("1 millis")
       const error = yield* Fiber.join(fiber)
       assert.isTrue(error._tag === "TimeoutError" && error.method === "m")
@@ -240,7 +240,7 @@ describe("timeout", () => {
       const fiber = yield* fork(Effect.flip(Effect.catch(call, () => call)))
       yield* TestClock.adjust("1 second")
       yield* Effect.yieldNow
-      assert.deepStrictEqual(rpc.sizes(), { waiting: 1, queued: 0, deadlines: 1 })
+      assert.deepStrictEqual(rpc.sizes(), { waiting: 1, queued: 0 })
       yield* TestClock.adjust("1 second")
       assert.strictEqual((yield* Fiber.join(fiber))._tag, "TimeoutError")
     }))
@@ -250,7 +250,7 @@ describe("timeout", () => {
       const { answer, rpc } = yield* makeClient()
       const fiber = yield* fork(rpc.call("m", undefined, { timeout: Duration.infinity }))
       yield* TestClock.adjust("1000 days")
-      assert.deepStrictEqual(rpc.sizes(), { waiting: 1, queued: 0, deadlines: 0 })
+      assert.deepStrictEqual(rpc.sizes(), { waiting: 1, queued: 0 })
       answer(1)
       assert.strictEqual(yield* Fiber.join(fiber), 1)
     }))
@@ -282,7 +282,7 @@ describe("the window", () => {
       const fibers = yield* Effect.forEach([1, 2, 3, 4, 5], () => fork(rpc.call("m", undefined, undefined)))
       yield* Effect.yieldNow
       assert.deepStrictEqual(sent.map(({ id }) => id), [1, 2])
-      assert.deepStrictEqual(rpc.sizes(), { waiting: 2, queued: 3, deadlines: 5 })
+      assert.deepStrictEqual(rpc.sizes(), { waiting: 2, queued: 3 })
       answer(2)
       yield* Effect.yieldNow
       assert.deepStrictEqual(sent.map(({ id }) => id), [1, 2, 3])
@@ -324,7 +324,7 @@ describe("interruption", () => {
     Effect.gen(function*() {
       const { answer, rpc } = yield* makeClient()
       const fiber = yield* fork(rpc.call("m", undefined, undefined))
-      assert.deepStrictEqual(rpc.sizes(), { waiting: 1, queued: 0, deadlines: 1 })
+      assert.deepStrictEqual(rpc.sizes(), { waiting: 1, queued: 0 })
       yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(rpc.sizes(), nothing)
       answer(1)

@@ -189,7 +189,7 @@ describe("the client under random interleavings", () => {
           assert.strictEqual(endings.count, 1)
         }
         for (const fiber of notifications) yield* Fiber.await(fiber)
-        assert.deepStrictEqual(client.sizes(), { waiting: 0, queued: 0, deadlines: 0 })
+        assert.deepStrictEqual(client.sizes(), { waiting: 0, queued: 0 })
       }),
     { arbitrary: { runs: 500, size: 60 } }
   )

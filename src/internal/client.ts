@@ -6,7 +6,7 @@
  * The rules that the code keeps:
  *
  * - A call ends once. Every way to end it goes through `take`, which removes it
- *   from the table, the queue and the deadlines first; a second one finds nothing.
+ *   from the table or the queue first; a second one finds nothing.
  * - It is registered before it is sent, because the answer may come at once.
  * - `failAll` empties the table and only then tells the callers, because a caller
  *   may call again at once.
@@ -15,11 +15,11 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type * as Tracer from "effect/Tracer"
 import type { RpcChannel } from "../RpcChannel.ts"
 import * as SoraMethod from "../SoraMethod.ts"
 import {
@@ -36,10 +36,10 @@ import {
   TimeoutError,
   Unavailable
 } from "../SoraRpcError.ts"
+import * as Codec from "./codec.ts"
 import * as Deadlines from "./deadlines.ts"
 import * as JsonRpc from "./jsonRpc.ts"
 import * as Observe from "./observe.ts"
-import * as Renamed from "./renamed.ts"
 
 /** @internal */
 export type CallError = RpcError | TimeoutError | Disconnected
@@ -56,6 +56,7 @@ export interface Options {
 /** A method prepared for calling: how to encode its params and decode its result. */
 interface Plan {
   readonly method: string
+  readonly request: (id: number | undefined, params: unknown) => string
   readonly encode: (params: unknown) => Result.Result<unknown, RpcErrorReason>
   readonly decode: (result: unknown) => Result.Result<unknown, RpcErrorReason>
   readonly metrics: Observe.MethodMetrics
@@ -96,24 +97,33 @@ const failSchema = (reason: (issue: string) => RpcErrorReason) => (error: Schema
 
 const encodeMethod = ({ params: schema }: SoraMethod.Any): Plan["encode"] => {
   const toReason = failSchema((issue) => new InvalidParams({ issue }))
-  const strictly = { onExcessProperty: "error" } as const
   if (schema === Schema.Void) {
-    const encode = Schema.encodeUnknownResult(Schema.Undefined, strictly)
+    const encode = Schema.encodeUnknownResult(Schema.Undefined)
     return (params) => Result.mapError(encode(params), toReason)
   }
-  const encode = Renamed.encoder(schema, strictly)
+  const encode = Codec.encoder(schema)
   // Params that may all be left out are an empty object on the wire.
   return (params) => Result.mapError(encode(params ?? {}), toReason)
 }
 
 const decodeMethod = (method: SoraMethod.Any): Plan["decode"] => {
-  const decode = Renamed.decoder(method.result)
+  const decode = Codec.decoder(method.result)
   const toReason = failSchema((issue) => new InvalidResult({ issue }))
   return (result) => Result.mapError(decode(result), toReason)
 }
 
+/** Whether it is a plain object of strings, booleans and numbers: then it is JSON, and no tree to walk through. */
+const isFlat = (params: object) => {
+  if (Object.getPrototypeOf(params) !== Object.prototype) return false
+  for (const key in params) {
+    const value = (params as Record<string, unknown>)[key]
+    if (typeof value !== "string" && typeof value !== "boolean" && !Number.isFinite(value)) return false
+  }
+  return true
+}
+
 const encodeRaw: Plan["encode"] = (params) =>
-  params === undefined || (typeof params === "object" && params !== null && isJson(params))
+  params === undefined || (typeof params === "object" && params !== null && (isFlat(params) || isJson(params)))
     ? Result.succeed(params)
     : Result.fail(new InvalidParams({ issue: "expected a JSON object or array" }))
 
@@ -126,8 +136,8 @@ export interface Client {
     options: { readonly timeout?: Duration.Input | undefined } | undefined
   ) => Effect.Effect<any, CallError>
   readonly notify: (method: SoraMethod.Any | string, params: unknown) => Effect.Effect<void, RpcError | Disconnected>
-  /** Calls that were sent and are not answered; calls that wait to be sent; deadlines that run. */
-  readonly sizes: () => { readonly waiting: number; readonly queued: number; readonly deadlines: number }
+  /** Calls that were sent and are not answered; calls that wait to be sent. */
+  readonly sizes: () => { readonly waiting: number; readonly queued: number }
 }
 
 /**
@@ -142,15 +152,9 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Client, never, Scope.Scope> {
   const context: Context.Context<never> = yield* Effect.context<never>()
-  const deadlines = yield* Deadlines.make((call: Call) => {
-    // Gone from the deadlines already; the response, if it comes, is late.
-    if (!take(call)) return
-    const timeout = Duration.millis(call.timeoutMillis)
-    finish(call, Exit.fail(new TimeoutError({ method: call.plan.method, timeout })))
-    pump()
-  })
   const metrics = Observe.make(context)
-  const defaultTimeout = Duration.fromInputUnsafe(options.defaultTimeout)
+  const toMillis = (timeout: Duration.Input) => Duration.toMillis(Duration.fromInputUnsafe(timeout))
+  const defaultMillis = toMillis(options.defaultTimeout)
 
   const waiting = new Map<number, Call>()
   /** Calls that wait for the window or for buffer space, in the order in which they came. */
@@ -160,11 +164,18 @@ export const make = Effect.fnUntraced(function*(
   /** Set while the connection is being made again. */
   let interrupted: DisconnectReason | undefined
 
-  const take = (call: Call): boolean => {
-    const found = call.id !== undefined && waiting.delete(call.id) || queue.delete(call)
-    if (found) deadlines.remove(call)
-    return found
-  }
+  const deadlines = yield* Deadlines.make({
+    waiting: () => [...waiting.values(), ...queue],
+    expire: (call: Call) => {
+      // The response, if it comes, is late.
+      if (!take(call)) return
+      const timeout = Duration.millis(call.timeoutMillis)
+      finish(call, Exit.fail(new TimeoutError({ method: call.plan.method, timeout })))
+      pump()
+    }
+  })
+
+  const take = (call: Call): boolean => call.id !== undefined && waiting.delete(call.id) || queue.delete(call)
 
   /** Tells the caller; the call must have been taken, or never registered. */
   const finish = (call: Call, exit: Exit.Exit<any, CallError>) => {
@@ -277,7 +288,7 @@ export const make = Effect.fnUntraced(function*(
   )
 
   // Compiled once per method value, resolved once per list of grants.
-  const plans = new WeakMap<SoraMethod.Any, Omit<Plan, "method" | "metrics">>()
+  const plans = new WeakMap<SoraMethod.Any, Pick<Plan, "encode" | "decode">>()
   let granted: ReadonlyArray<string> | undefined
   let byValue = new WeakMap<SoraMethod.Any, Plan | MethodNotAvailable>()
   let byName = new Map<string, Plan | MethodNotAvailable>()
@@ -299,6 +310,7 @@ export const make = Effect.fnUntraced(function*(
     const name = resolved ?? exact
     return {
       method: name,
+      request: JsonRpc.requestEncoder(name),
       metrics: metrics.forMethod(name),
       ...(typeof method === "string" ? { encode: encodeRaw, decode: Result.succeed } : codecs(method))
     }
@@ -330,14 +342,21 @@ export const make = Effect.fnUntraced(function*(
       ? new RpcError({ method, reason: new Unavailable({ detail: "the server opened no rpc channel" }) })
       : undefined
 
-  /** Registers the call and sends it, or lets it wait for its turn. */
+  const cancel = (call: Call) =>
+    Effect.sync(() => {
+      if (!take(call)) return
+      if (call.id !== undefined) metrics.waiting(-1)
+      pump()
+    })
+
+  /** Registers the call and sends it, or lets it wait for its turn; returns what takes it back. */
   const start = (
     plan: Plan,
     params: unknown,
     id: number | undefined,
-    timeout: Duration.Duration,
+    timeoutMillis: number,
     resume: (exit: Exit.Exit<any, CallError>) => void
-  ): Call | undefined => {
+  ): Effect.Effect<void> | undefined => {
     const refuse = (error: CallError) => {
       resume(Exit.fail(error))
       return undefined
@@ -347,9 +366,8 @@ export const make = Effect.fnUntraced(function*(
     if (obstacle !== undefined) return refuse(obstacle)
     const encoded = plan.encode(params)
     if (Result.isFailure(encoded)) return refuse(new RpcError({ method, reason: encoded.failure }))
-    const timeoutMillis = Duration.toMillis(timeout)
-    if (timeoutMillis <= 0) return refuse(new TimeoutError({ method, timeout }))
-    const frame = JsonRpc.encodeRequest(id, method, encoded.success)
+    if (timeoutMillis <= 0) return refuse(new TimeoutError({ method, timeout: Duration.millis(timeoutMillis) }))
+    const frame = plan.request(id, encoded.success)
     const call = new Call(id, plan, frame, deadlines.now(), timeoutMillis, resume)
     const now = queue.size === 0 && canSend(call)
     if (!now && queue.size >= options.maxQueued) {
@@ -357,38 +375,31 @@ export const make = Effect.fnUntraced(function*(
       return refuse(new RpcError({ method, reason }))
     }
     if (id !== undefined) metrics.waiting(1)
-    if (timeoutMillis < Infinity) deadlines.add(call)
+    deadlines.start(call)
     if (now) send(call)
     else queue.add(call)
-    return call
+    return cancel(call)
   }
-
-  const cancel = (call: Call) =>
-    Effect.sync(() => {
-      if (!take(call)) return
-      if (call.id !== undefined) metrics.waiting(-1)
-      pump()
-    })
 
   const register = (
     method: SoraMethod.Any | string,
     params: unknown,
-    timeoutInput: Duration.Input | undefined,
+    timeout: Duration.Input | undefined,
     wantsResponse: boolean
   ): Effect.Effect<any, CallError> =>
-    Effect.withFiber((fiber) => {
-      const timeout = timeoutInput === undefined ? defaultTimeout : Duration.fromInputUnsafe(timeoutInput)
+    Effect.callback<any, CallError>((resume) => {
+      const timeoutMillis = timeout === undefined ? defaultMillis : toMillis(timeout)
       const plan = planFor(method)
       if (plan instanceof MethodNotAvailable) {
-        return unusable(plan.method) ?? new RpcError({ method: plan.method, reason: plan })
+        return resume(unusable(plan.method) ?? new RpcError({ method: plan.method, reason: plan }))
       }
       const id = wantsResponse ? nextId++ : undefined
-      const run = (span: Tracer.Span | undefined) =>
-        Effect.callback<any, CallError>((resume) => {
-          const call = start(plan, params, id, timeout, span === undefined ? resume : Observe.recording(span, resume))
-          return call === undefined ? undefined : cancel(call)
-        })
-      return Observe.isTraced(fiber) ? Observe.traced(run, plan.method, id) : run(undefined)
+      if (!Observe.isTraced(Fiber.getCurrent()!)) return start(plan, params, id, timeoutMillis, resume)
+      return resume(Observe.traced(
+        (span) => Effect.callback((resume) => start(plan, params, id, timeoutMillis, Observe.recording(span, resume))),
+        plan.method,
+        id
+      ))
     })
 
   return {
@@ -397,6 +408,6 @@ export const make = Effect.fnUntraced(function*(
     // Without a timeout there is no TimeoutError.
     notify: (method, params) =>
       register(method, params, Duration.infinity, false) as Effect.Effect<void, RpcError | Disconnected>,
-    sizes: () => ({ waiting: waiting.size, queued: queue.size, deadlines: deadlines.size() })
+    sizes: () => ({ waiting: waiting.size, queued: queue.size })
   }
 })

@@ -4,9 +4,10 @@
  * A response is read with the strict rules of `sora-protocol.md` section 5.3.
  * `JSON.parse` hides two things that these rules are about: members that occur
  * twice, and how a number was written (`1e0` is not an id). So the text itself
- * is looked at as well. Most frames are a success that begins as every server
- * writes it and repeats no name; a few native searches show that, and the text
- * is scanned member by member only when they do not.
+ * is looked at as well. Most frames are a success in the form in which every
+ * server writes it: a head that is known up to the id, one value, and a brace.
+ * Then only the value is parsed, and that it is one proves all the rest. What
+ * has another form is parsed and scanned member by member.
  */
 
 /** @internal */
@@ -29,10 +30,20 @@ export type Response =
   | { readonly _tag: "Uncorrelated" }
   | { readonly _tag: "NotJson" }
 
-/** @internal */
-export const encodeRequest = (id: number | undefined, method: string, params: unknown): string => {
-  // A member that is undefined is left out: no id makes a notification, and `"params": null` is never sent.
-  return JSON.stringify({ jsonrpc: "2.0", id, method, params })
+/**
+ * Writes the requests of one method. Without an id it is a notification, and
+ * params that are undefined are left out: `"params": null` is never sent.
+ *
+ * @internal
+ */
+export const requestEncoder = (method: string) => {
+  const named = `,"method":${JSON.stringify(method)}`
+  return (id: number | undefined, params: unknown): string => {
+    const json = JSON.stringify(params)
+    return `{"jsonrpc":"2.0"${id === undefined ? "" : `,"id":${id}`}${named}${
+      json === undefined ? "" : `,"params":${json}`
+    }}`
+  }
 }
 
 /** @internal */
@@ -109,20 +120,30 @@ export const occurrences = (members: ReadonlyArray<Member>, name: string): numbe
 }
 
 /** How a success begins, in the order of the specification's examples or with its members sorted, as Erlang does. */
-const SuccessHead =
-  /^\{(?:"jsonrpc":"2\.0","id":(?:0|[1-9]\d{0,14})|"id":(?:0|[1-9]\d{0,14}),"jsonrpc":"2\.0"),"result":/
+const UsualHead = { before: "{\"jsonrpc\":\"2.0\",\"id\":", after: ",\"result\":" }
+const SortedHead = { before: "{\"id\":", after: ",\"jsonrpc\":\"2.0\",\"result\":" }
 
 /**
- * Whether the text is surely a success without a duplicate: its head is as
- * above, and what follows neither names one of its members again, here or
- * deeper, nor hides a name behind an escape.
+ * The response, if it is a head as above, one JSON value and a brace: it then
+ * has these three members once, and no others.
  */
-const isPlainSuccess = (text: string): boolean => {
-  const head = SuccessHead.exec(text)
-  if (head === null) return false
-  const start = head[0].length
-  return text.indexOf("\"id\"", start) < 0 && text.indexOf("\"jsonrpc\"", start) < 0 &&
-    text.indexOf("\"result\"", start) < 0 && text.indexOf("\\u", start) < 0
+const decodeSuccess = (text: string): Response | undefined => {
+  const { after, before } = text.startsWith(UsualHead.before) ? UsualHead : SortedHead
+  if (!text.startsWith(before) || !text.endsWith("}")) return undefined
+  const start = before.length
+  let id = 0
+  let end = start
+  for (let digit; (digit = text.charCodeAt(end) - 0x30 /* 0 */) >= 0 && digit <= 9; end++) id = id * 10 + digit
+  // What is no id, or too large for a number, is left to the scan.
+  if (end === start || !Number.isSafeInteger(id) || (text.charCodeAt(start) === 0x30 && end > start + 1)) {
+    return undefined
+  }
+  if (!text.startsWith(after, end)) return undefined
+  try {
+    return { _tag: "Success", id, result: JSON.parse(text.slice(end + after.length, -1)) }
+  } catch {
+    return undefined
+  }
 }
 
 const isObject = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
@@ -139,6 +160,8 @@ const idFromSource = (source: string): Id | undefined => {
 
 /** @internal */
 export const decodeResponse = (text: string): Response => {
+  const success = decodeSuccess(text)
+  if (success !== undefined) return success
   let message: unknown
   try {
     message = JSON.parse(text)
@@ -146,13 +169,6 @@ export const decodeResponse = (text: string): Response => {
     return { _tag: "NotJson" }
   }
   if (!isObject(message)) return { _tag: "Violation", id: undefined, rule: "a response is one JSON object" }
-  if (isPlainSuccess(text) && !Object.hasOwn(message, "error")) {
-    return { _tag: "Success", id: message.id as number, result: message.result }
-  }
-  return decodeScanned(text, message)
-}
-
-const decodeScanned = (text: string, message: Record<string, unknown>): Response => {
   const members = scanMembers(text)
   const ids = members.filter((member) => member.name === "id")
   const id = ids.length === 1 ? idFromSource(ids[0]!.source) : undefined

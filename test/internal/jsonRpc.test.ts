@@ -137,11 +137,11 @@ describe("scanMembers", () => {
   })
 })
 
-describe("encodeRequest", () => {
+describe("requestEncoder", () => {
   it("leaves out what is undefined", () => {
-    assert.strictEqual(JsonRpc.encodeRequest(1, "m", undefined), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\"}")
+    assert.strictEqual(JsonRpc.requestEncoder("m")(1, undefined), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\"}")
     assert.strictEqual(
-      JsonRpc.encodeRequest(undefined, "m", { a: 1 }),
+      JsonRpc.requestEncoder("m")(undefined, { a: 1 }),
       "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":{\"a\":1}}"
     )
   })
