@@ -14,6 +14,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
@@ -25,7 +26,7 @@ import { compression } from "../../internal/compression.ts"
 import * as Werift from "../../internal/werift.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
-import type { Caller, Rid } from "../../SoraMethod.ts"
+import type { Rid } from "../../SoraMethod.ts"
 import type { Grant } from "../SoraAuth.ts"
 import type { Member } from "./channels.ts"
 import { isAcceptable } from "./connectRules.ts"
@@ -105,12 +106,14 @@ export const serve = Effect.fnUntraced(function*(
     Deferred.doneUnsafe(endedBy, Exit.succeed(by))
   }
 
-  const beside = <A, E>(effect: Effect.Effect<A, E>) =>
-    Effect.forkIn(
-      Effect.catchCause(effect, (cause) =>
-        Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("the development server failed", cause)),
-      held
+  const logged = <A, E>(effect: Effect.Effect<A, E>) =>
+    Effect.catchCause(
+      effect,
+      (cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("the development server failed", cause)
     )
+
+  const beside = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkIn(logged(effect), held)
 
   // ---------------------------------------------------------------- sending
 
@@ -258,7 +261,10 @@ export const serve = Effect.fnUntraced(function*(
     const { channel } = open
     const onOpen = () => Queue.offerUnsafe(inbox, { _tag: "ChannelOpen" })
     const onMessage = (event: { readonly data: unknown }) =>
-      Queue.offerUnsafe(inbox, { _tag: "ChannelMessage", label, data: event.data })
+      // Calls are many, and change nothing of the connection: they need not wait for their turn.
+      label === "rpc"
+        ? onRpcMessage(event.data)
+        : void Queue.offerUnsafe(inbox, { _tag: "ChannelMessage", label, data: event.data })
     const onClose = () => Queue.offerUnsafe(inbox, { _tag: "ChannelClosed", label })
     channel.addEventListener("open", onOpen)
     channel.addEventListener("message", onMessage)
@@ -606,8 +612,23 @@ export const serve = Effect.fnUntraced(function*(
     if (waiting !== undefined) Deferred.doneUnsafe(waiting, Exit.succeed(reports))
   }
 
-  const onRpc = Effect.fnUntraced(function*(frame: string, caller: Caller) {
-    const answer = yield* shared.dispatcher.dispatch(frame, caller, (method) => rpcMethods.includes(method))
+  const runRpc = yield* FiberSet.makeRuntime<never>().pipe(Scope.provide(held))
+
+  const onRpcMessage = (data: unknown) => {
+    if (member === undefined || ended) return
+    let frame: string
+    try {
+      frame = Channel.decodeMessage(data, channels.get("rpc")?.compress ?? false)
+    } catch {
+      // Answered with a parse error.
+      frame = ""
+    }
+    runRpc(logged(Effect.flatMap(shared.dispatcher.dispatch(frame, member, isGranted), onRpcAnswer)))
+  }
+
+  const isGranted = (method: string) => rpcMethods.includes(method)
+
+  const onRpcAnswer = Effect.fnUntraced(function*(answer: string | undefined) {
     if (answer === undefined) return
     if (faults !== undefined) {
       const open = channels.get("rpc")
@@ -655,10 +676,8 @@ export const serve = Effect.fnUntraced(function*(
     try {
       text = Channel.decodeMessage(data, channels.get(label)?.compress ?? false)
     } catch {
-      if (label !== "rpc") return end(internalError)
-      text = ""
+      return end(internalError)
     }
-    if (label === "rpc") return yield* beside(onRpc(text, member))
     const decoded = Result.flatMap(Signaling.parseMessage(text), Signaling.decodeClientMessage)
     if (Result.isFailure(decoded)) return end(internalError)
     const { type } = decoded.success
