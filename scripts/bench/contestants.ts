@@ -3,7 +3,7 @@
  * frame over on a microtask, and what answers does it on another one, with no
  * more than a search for the id. So what is left to measure is the client.
  */
-import { RpcChannel, SoraMethod, SoraRpc } from "effect-sora-rpc"
+import { type PeerConnection, RpcChannel, SoraMethod, SoraRpc } from "effect-sora-rpc"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,12 +18,17 @@ import { deflateSync } from "node:zlib"
 import Sora from "sora-js-sdk"
 
 const Method = SoraMethod.wireName(SoraMethod.RequestSimulcastRid)
+/** Long enough for 4,096 calls of who is slow. */
+const TimeoutMs = 60_000
 const typedParams = { rid: "r1", senderConnectionId: "5V2W8ZKXX116V2KQ1QPFX9R2AR" } as const
 const wireParams = { rid: "r1", sender_connection_id: "5V2W8ZKXX116V2KQ1QPFX9R2AR" }
 
-const answer = (id: string | number) =>
-  `{"jsonrpc":"2.0","id":${id},"result":{"channel_id":"lobby","receiver_connection_id":"0PX8MA8GPD0R54WQCKZ0KZM8GW",` +
-  `"rid":"r1","sender_connection_id":"5V2W8ZKXX116V2KQ1QPFX9R2AR"}}`
+const result = `{"channel_id":"lobby","receiver_connection_id":"0PX8MA8GPD0R54WQCKZ0KZM8GW",` +
+  `"rid":"r1","sender_connection_id":"5V2W8ZKXX116V2KQ1QPFX9R2AR"}`
+
+const answer = (id: string | number) => `{"jsonrpc":"2.0","id":${id},"result":${result}}`
+
+const sortedAnswer = (id: string | number) => `{"id":${id},"jsonrpc":"2.0","result":${result}}`
 
 /** Deflated answers by id: what the responder would spend on zlib is not the client's cost. */
 const deflated: Array<ArrayBuffer> = []
@@ -48,6 +53,9 @@ const idOf = (frame: string) => {
   return frame.slice(start, end)
 }
 
+/** The order of the answer's members: as in the specification's examples, or by name. */
+export type Answers = "usual" | "sorted" | "none"
+
 /**
  * Every client here numbers its calls 1, 2, 3, …, and each frame is one call. So
  * a deflated frame is answered by counting, without inflating it.
@@ -60,15 +68,19 @@ export class FakeDataChannel {
   binaryType = "arraybuffer"
   /** `sora-js-sdk` sets it, the others add listeners. */
   onmessage: ((event: { data: unknown; currentTarget: unknown }) => void) | null = null
-  answers: boolean
+  readonly #answers: Answers
   #frames = 0
-  constructor(answers = true) {
-    this.answers = answers
+  constructor(answers: Answers = "usual") {
+    this.#answers = answers
   }
   send(frame: unknown) {
-    if (!this.answers) return
+    if (this.#answers === "none") return
     queueMicrotask(() => {
-      const data = typeof frame === "string" ? answer(idOf(frame)) : deflatedAnswer(++this.#frames)
+      const data = typeof frame !== "string"
+        ? deflatedAnswer(++this.#frames)
+        : this.#answers === "sorted"
+        ? sortedAnswer(idOf(frame))
+        : answer(idOf(frame))
       queueMicrotask(() => this.onmessage?.({ data, currentTarget: this }))
     })
   }
@@ -102,23 +114,49 @@ const runEffects = (call: () => Effect.Effect<unknown, unknown>, context: Contex
 }
 
 /** Nothing that a client could leave out: no timeout, no checks, no errors. */
-export const floor = (): Run => {
-  const channel = new FakeDataChannel()
+export const floorCall = (
+  channel: Pick<PeerConnection.DataChannelLike, "addEventListener" | "send">,
+  method: string,
+  params: unknown
+) => {
   const waiting = new Map<number, (result: unknown) => void>()
   let nextId = 1
-  channel.addEventListener("message", (event: any) => {
-    const { id, result } = JSON.parse(event.data)
+  channel.addEventListener("message", ({ data }: any) => {
+    const { id, result } = JSON.parse(data)
     const resolve = waiting.get(id)!
     waiting.delete(id)
     resolve(result)
   })
-  return runPromises(() => {
+  return () => {
     const id = nextId++
-    return new Promise((resolve) => {
+    return new Promise<unknown>((resolve) => {
       waiting.set(id, resolve)
-      channel.send(JSON.stringify({ jsonrpc: "2.0", id, method: Method, params: wireParams }))
+      channel.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }))
     })
+  }
+}
+
+export const floor = (): Run => runPromises(floorCall(new FakeDataChannel(), Method, wireParams))
+
+/** The floor of an Effect that can be interrupted: `Effect.callback` in place of the `Promise`, and nothing more. */
+export const effectFloor = (): Run => {
+  const channel = new FakeDataChannel()
+  const waiting = new Map<number, (exit: Exit.Exit<unknown>) => void>()
+  let nextId = 1
+  channel.addEventListener("message", ({ data }: any) => {
+    const { id, result } = JSON.parse(data)
+    const resume = waiting.get(id)!
+    waiting.delete(id)
+    resume(Exit.succeed(result))
   })
+  const call = () =>
+    Effect.callback((resume) => {
+      const id = nextId++
+      waiting.set(id, resume)
+      channel.send(JSON.stringify({ jsonrpc: "2.0", id, method: Method, params: wireParams }))
+      return Effect.sync(() => void waiting.delete(id))
+    })
+  return runEffects(call, Context.empty())
 }
 
 export interface OursOptions {
@@ -128,7 +166,7 @@ export interface OursOptions {
   readonly compress?: boolean
   /** 32 by default, as for users; what is measured elsewhere is the call and not the queue. */
   readonly maxInFlight?: number
-  readonly answers?: boolean
+  readonly answers?: Answers
 }
 
 /** A tracer whose spans are dropped when they end. */
@@ -139,13 +177,13 @@ export const oursCall = async (options: OursOptions) => {
   const scope = Scope.makeUnsafe()
   const rpc = await Effect.runPromise(Scope.provide(
     Effect.gen(function*() {
-      const channel = yield* RpcChannel.fromDataChannel(new FakeDataChannel(options.answers ?? true), {
+      const channel = yield* RpcChannel.fromDataChannel(new FakeDataChannel(options.answers), {
         compress: options.compress ?? false
       })
       return yield* SoraRpc.fromChannel(channel, {
         methods: [Method],
         maxInFlight: options.maxInFlight ?? Infinity,
-        defaultTimeout: options.timeout === false ? Duration.infinity : "5 seconds"
+        defaultTimeout: options.timeout === false ? Duration.infinity : Duration.millis(TimeoutMs)
       })
     }),
     scope
@@ -166,11 +204,11 @@ export const ours = async (options: OursOptions = {}): Promise<Run> => {
  * given an open channel through the handler that its peer connection would call,
  * and the one entry of the offer that `rpc()` reads.
  */
-export const soraCall = (options: { timeout?: boolean; compress?: boolean; answers?: boolean }) => {
+export const soraCall = (options: { timeout?: boolean; compress?: boolean; answers?: Answers }) => {
   const connection: any = Sora.connection("wss://unused.invalid/signaling").recvonly("lobby")
   connection.signalingOfferMessageDataChannels = { rpc: { label: "rpc", compress: options.compress ?? false } }
-  connection.onDataChannel({ channel: new FakeDataChannel(options.answers ?? true) })
-  const callOptions = options.timeout === false ? {} : { timeout: 5000 }
+  connection.onDataChannel({ channel: new FakeDataChannel(options.answers) })
+  const callOptions = options.timeout === false ? {} : { timeout: TimeoutMs }
   return (): Promise<unknown> => connection.rpc(Method, wireParams, callOptions)
 }
 
@@ -181,7 +219,7 @@ export const jsonRpc2 = (timeout: boolean): Run => {
   const channel = new FakeDataChannel()
   const client = new JSONRPCClient((request) => channel.send(JSON.stringify(request)))
   channel.addEventListener("message", (event: any) => client.receive(JSON.parse(event.data)))
-  const requester = timeout ? client.timeout(5000) : client
+  const requester = timeout ? client.timeout(TimeoutMs) : client
   return runPromises(() => requester.request(Method, wireParams))
 }
 

@@ -34,7 +34,7 @@ const perCall = async (start: () => unknown) => {
 }
 
 const ours = async (options: Contestants.OursOptions) => {
-  const { call, close } = await Contestants.oursCall({ ...options, answers: false })
+  const { call, close } = await Contestants.oursCall({ ...options, answers: "none" })
   const { bytes, held } = await perCall(() => Effect.runFork(call()))
   await Effect.runPromise(Fiber.interruptAll(held as Array<Fiber.Fiber<unknown, unknown>>))
   await close()
@@ -45,7 +45,7 @@ const measure = async (): Promise<Heap> => {
   const waiting = new Map<number, unknown>()
   let id = 0
   const floor = () => new Promise((resolve) => waiting.set(++id, resolve))
-  const sora = Contestants.soraCall({ answers: false })
+  const sora = Contestants.soraCall({ answers: "none" })
   return {
     floor: (await perCall(floor)).bytes,
     "a fiber that waits for nothing": (await perCall(() => Effect.runFork(Effect.never))).bytes,

@@ -34,36 +34,47 @@ interface Entry {
 
 const Concurrencies = [1, 16, 256, 4096]
 
+/** Of a compressed call, which is slow; enough of them for each concurrency. */
+const CompressedCalls = 400
+
 const entries = async (quick: boolean): Promise<Array<Entry>> => {
-  const floor = Contestants.floor()
-  const all: Array<readonly [name: string, run: Contestants.Run, only?: ReadonlyArray<number>]> = [
-    ["floor", floor],
-    ["typed, timeout", await Contestants.ours()],
-    ["typed, no timeout", await Contestants.ours({ timeout: false })],
-    ["typed, timeout, traced", await Contestants.ours({ traced: true })],
-    ["typed, timeout, default window", await Contestants.ours({ maxInFlight: 32 }), [4096]],
-    ["raw, timeout", await Contestants.ours({ raw: true })],
-    ["raw, no timeout", await Contestants.ours({ raw: true, timeout: false })],
-    ["raw, timeout, traced", await Contestants.ours({ raw: true, traced: true })],
-    ["sora-js-sdk, timeout", Contestants.soraJsSdk()],
-    ["sora-js-sdk, no timeout", Contestants.soraJsSdk({ timeout: false })],
-    ["json-rpc-2.0, timeout", Contestants.jsonRpc2(true)],
-    ["json-rpc-2.0, no timeout", Contestants.jsonRpc2(false)],
-    ["effect/rpc, no timeout", await Contestants.effectRpc()],
-    ["effect/rpc, no timeout, traced", await Contestants.effectRpc({ traced: true })]
-  ]
-  const plain = all.flatMap(([name, run, only]) =>
-    (only ?? (quick ? [16] : Concurrencies)).filter((concurrency) => !quick || concurrency === 16)
-      .map((concurrency) => ({ name, run, concurrency, calls: Math.max(4000, concurrency * 2) }))
-  )
-  const compressed = (await Promise.all(
-    [
-      ["typed, timeout, compress", Contestants.ours({ compress: true })],
-      ["sora-js-sdk, timeout, compress", Contestants.soraJsSdk({ compress: true })]
-    ] as const
-  )).map(async ([name, run]) => ({ name, run: await run, concurrency: 16, calls: quick ? 100 : 400 }))
+  const all: Array<Entry> = []
+  const add = (name: string, run: Contestants.Run, concurrencies: ReadonlyArray<number> = Concurrencies) => {
+    for (const concurrency of concurrencies) {
+      if (quick && concurrency !== 16) continue
+      const calls = name.includes("compress")
+        ? Math.max(quick ? CompressedCalls / 4 : CompressedCalls, concurrency)
+        : Math.max(4000, concurrency * 2)
+      all.push({ name, run, concurrency, calls })
+    }
+  }
+  add("floor", Contestants.floor())
+  add("floor of an Effect", Contestants.effectFloor())
+  for (const kind of ["typed", "raw"]) {
+    for (const timeout of [true, false]) {
+      const options = { raw: kind === "raw", timeout }
+      const name = `${kind}, ${timeout ? "timeout" : "no timeout"}`
+      add(name, await Contestants.ours(options))
+      add(`${name}, traced`, await Contestants.ours({ ...options, traced: true }))
+      add(`${name}, compress`, await Contestants.ours({ ...options, compress: true }))
+    }
+  }
+  add("typed, timeout, default window", await Contestants.ours({ maxInFlight: 32 }), [4096])
+  add("typed, timeout, answer's members sorted", await Contestants.ours({ answers: "sorted" }), [16])
+  for (const timeout of [true, false]) {
+    const name = timeout ? "timeout" : "no timeout"
+    add(`sora-js-sdk, ${name}`, Contestants.soraJsSdk({ timeout }))
+    // Thousands of its zlib streams at once take seconds.
+    const concurrencies = timeout ? Concurrencies : Concurrencies.slice(0, -1)
+    add(`sora-js-sdk, ${name}, compress`, Contestants.soraJsSdk({ timeout, compress: true }), concurrencies)
+    add(`json-rpc-2.0, ${name}`, Contestants.jsonRpc2(timeout))
+  }
+  add("effect/rpc, no timeout", await Contestants.effectRpc())
+  add("effect/rpc, no timeout, traced", await Contestants.effectRpc({ traced: true }))
   // What is compared runs one after the other, so that whatever else the machine does hits both.
-  return [...plain.toSorted((a, b) => a.concurrency - b.concurrency), ...await Promise.all(compressed)]
+  return all.toSorted((a, b) =>
+    a.concurrency - b.concurrency || Number(a.name.includes("compress")) - Number(b.name.includes("compress"))
+  )
 }
 
 /** Microseconds per call: `[entry][round]`. */
@@ -103,8 +114,9 @@ export const memoryRows = async (options: Options = {}): Promise<Array<Row>> => 
   const quick = options.quick === true
   const rounds = quick ? 5 : 7
   const all = await entries(quick)
-  const compressedCalls = Math.max(...all.filter(({ name }) => name.endsWith("compress")).map(({ calls }) => calls))
-  Contestants.prepareDeflated(compressedCalls * (rounds + 2) + 1)
+  // A channel counts on from one concurrency to the next.
+  const compressedCalls = all.filter(({ name }) => name === "typed, timeout, compress").map(({ calls }) => calls)
+  Contestants.prepareDeflated(compressedCalls.reduce((sum, calls) => sum + calls, 0) * (rounds + 2) + 1)
   const times = await measure(all, rounds)
 
   const find = (name: string, concurrency: number) =>

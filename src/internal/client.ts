@@ -15,11 +15,11 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type * as Tracer from "effect/Tracer"
 import type { RpcChannel } from "../RpcChannel.ts"
 import * as SoraMethod from "../SoraMethod.ts"
 import {
@@ -387,19 +387,18 @@ export const make = Effect.fnUntraced(function*(
     timeout: Duration.Input | undefined,
     wantsResponse: boolean
   ): Effect.Effect<any, CallError> =>
-    Effect.callback<any, CallError>((resume) => {
+    Effect.withFiber((fiber) => {
       const timeoutMillis = timeout === undefined ? defaultMillis : toMillis(timeout)
       const plan = planFor(method)
       if (plan instanceof MethodNotAvailable) {
-        return resume(unusable(plan.method) ?? new RpcError({ method: plan.method, reason: plan }))
+        return unusable(plan.method) ?? new RpcError({ method: plan.method, reason: plan })
       }
       const id = wantsResponse ? nextId++ : undefined
-      if (!Observe.isTraced(Fiber.getCurrent()!)) return start(plan, params, id, timeoutMillis, resume)
-      return resume(Observe.traced(
-        (span) => Effect.callback((resume) => start(plan, params, id, timeoutMillis, Observe.recording(span, resume))),
-        plan.method,
-        id
-      ))
+      const run = (span?: Tracer.Span) =>
+        Effect.callback<any, CallError>((resume) =>
+          start(plan, params, id, timeoutMillis, span === undefined ? resume : Observe.recording(span, resume))
+        )
+      return Observe.isTraced(fiber) ? Observe.traced(run, plan.method, id) : run()
     })
 
   return {

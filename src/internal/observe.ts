@@ -105,17 +105,12 @@ export const traced = <A>(
   call: (span: Tracer.Span) => Effect.Effect<A, CallError>,
   method: string,
   id: number | undefined
-): Effect.Effect<A, CallError> =>
-  Effect.useSpan(
-    method,
-    {
-      kind: "client",
-      attributes: {
-        "rpc.system.name": "jsonrpc",
-        "rpc.method": method,
-        "jsonrpc.protocol.version": "2.0",
-        ...(id === undefined ? {} : { "jsonrpc.request.id": String(id) })
-      }
-    },
-    call
-  )
+): Effect.Effect<A, CallError> => {
+  const attributes: Record<string, string> = {
+    "rpc.system.name": "jsonrpc",
+    "rpc.method": method,
+    "jsonrpc.protocol.version": "2.0"
+  }
+  if (id !== undefined) attributes["jsonrpc.request.id"] = String(id)
+  return Effect.useSpan(method, { kind: "client", attributes }, call)
+}
