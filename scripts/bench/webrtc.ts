@@ -65,17 +65,22 @@ const bareRate = (channel: PeerConnection.DataChannelLike, concurrency: number, 
   new Promise((resolve) => {
     const message = "x".repeat(200)
     let received = 0
+    let underWay = concurrency
+    let rate: number | undefined
     const start = performance.now()
     const settle = () => {
       clearTimeout(patience)
       channel.removeEventListener("message", onMessage)
-      resolve(received / (performance.now() - start) * 1000)
+      resolve(rate ?? received / (performance.now() - start) * 1000)
     }
     // By the clock and not by a timer: `@roamhq/wrtc` lets none run while messages keep coming.
     const onMessage = () => {
       received++
-      if (performance.now() - start < ms) channel.send(message)
-      else settle()
+      const elapsed = performance.now() - start
+      if (elapsed < ms) return channel.send(message)
+      rate ??= received / elapsed * 1000
+      // Those that are under way are waited for: a peer of `@roamhq/wrtc` that is closed before ends the other's process.
+      if (--underWay === 0) settle()
     }
     const patience = setTimeout(settle, ms + 1000)
     channel.addEventListener("message", onMessage)
