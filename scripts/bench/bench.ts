@@ -21,19 +21,37 @@ export const params200 = { data: randomBytes(200).toString("base64").slice(0, 20
 
 export class BenchError extends Schema.TaggedError<BenchError>()("BenchError", { message: Schema.String }) {}
 
-/** Another script of this folder in a process of its own, killed with the scope. Gives the first thing that it says. */
-export const child = (file: string, ...args: ReadonlyArray<string>) =>
-  Effect.flatMap(
+/** Another script of this folder in a process of its own, killed with the scope. */
+export const spawn = (file: string, ...args: ReadonlyArray<string>) =>
+  Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => fork(join(import.meta.dirname, file), args)),
       (child) => Effect.sync(() => child.kill("SIGKILL"))
     ),
-    (child) =>
-      Effect.callback<any, BenchError>((resume) => {
-        child.once("message", (message) => resume(Effect.succeed(message)))
-        child.once("exit", (code) => resume(Effect.fail(new BenchError({ message: `${file} ended: ${code}` }))))
-      })
+    (child) => ({
+      /** The next thing that it says, to `question` if there is one. */
+      next: (question?: string) =>
+        Effect.callback<any, BenchError>((resume) => {
+          const onMessage = (message: unknown) => resume(Effect.succeed(message))
+          const onExit = () => {
+            const how = child.signalCode ?? child.exitCode
+            resume(Effect.fail(new BenchError({ message: `${file} ended: ${how}` })))
+          }
+          if (child.exitCode !== null || child.signalCode !== null) return onExit()
+          child.once("message", onMessage)
+          child.once("exit", onExit)
+          if (question !== undefined) child.send(question)
+          return Effect.sync(() => {
+            child.off("message", onMessage)
+            child.off("exit", onExit)
+          })
+        })
+    })
   )
+
+/** The first thing that another script says. */
+export const child = (file: string, ...args: ReadonlyArray<string>) =>
+  Effect.flatMap(spawn(file, ...args), ({ next }) => next())
 
 /** For RPC alone, without media. */
 export const rpcOnly = (url: string) =>
