@@ -5,8 +5,8 @@
 import { assert, it } from "@effect/vitest"
 import { floor, ours } from "../scripts/bench/contestants.ts"
 
-/** Medians here are 2.1 to 2.3 raw and 3.1 to 3.4 typed, also beside other load; twice the cost is above the limit. */
-const Limits = { raw: 3.8, typed: 5.5 }
+/** Medians here are 1.6 to 1.7 raw and 2.2 to 2.4 typed; twice the cost is above the limit. */
+const Limits = { raw: 3, typed: 4.2 }
 
 const Calls = 4000
 
