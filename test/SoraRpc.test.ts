@@ -245,6 +245,22 @@ describe("timeout", () => {
       assert.strictEqual((yield* Fiber.join(fiber))._tag, "TimeoutError")
     }))
 
+  it.effect("expires at times that numbers only come near", () =>
+    Effect.gen(function*() {
+      const { rpc } = yield* makeClient()
+      // 16.786 + 1000 is more than the clock's 1016.786.
+      yield* TestClock.adjust("16786 micros")
+      const near = yield* fork(Effect.flip(rpc.call("m", undefined, { timeout: "1 second" })))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(near))._tag, "TimeoutError")
+      // Far from zero a short timeout is lost in the sum.
+      yield* TestClock.setTime(1.7e12)
+      const short = yield* fork(Effect.flip(rpc.call("m", undefined, { timeout: "100 nanos" })))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(short))._tag, "TimeoutError")
+      assert.deepStrictEqual(rpc.sizes(), nothing)
+    }))
+
   it.effect("infinity waits for ever", () =>
     Effect.gen(function*() {
       const { answer, rpc } = yield* makeClient()

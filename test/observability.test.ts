@@ -51,6 +51,31 @@ describe("spans", () => {
       assert.isFalse(notification!.attributes.has("jsonrpc.request.id"))
       assert.notInclude(JSON.stringify(spans.map(({ attributes }) => [...attributes])), "s3cret")
     }))
+
+  it.effect("a tracer that throws ends its own call, and no other", () =>
+    Effect.gen(function*() {
+      const tracer = Tracer.make({
+        span(options) {
+          const span = new Tracer.NativeSpan(options)
+          const attribute = span.attribute.bind(span)
+          span.attribute = (name, value) => {
+            if (name === "error.type") throw new Error("a mistake of the tracer")
+            attribute(name, value)
+          }
+          return span
+        }
+      })
+      const { rpc } = yield* FakePeer.make()
+      const fork = <A, E>(call: Effect.Effect<A, E>) => Effect.forkChild(Effect.exit(call), { startImmediately: true })
+      const traced = yield* fork(rpc.call("m", {}, { timeout: "1 second" }).pipe(Effect.withTracer(tracer)))
+      const other = yield* fork(rpc.call("m", {}, { timeout: "2 seconds" }))
+      yield* TestClock.adjust("3 seconds")
+      assert.isTrue(Exit.hasDies(yield* Fiber.join(traced)))
+      assert.isTrue(Exit.hasFails(yield* Fiber.join(other)))
+      const later = yield* fork(rpc.call("m", {}, { timeout: "1 second" }))
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.hasFails(yield* Fiber.join(later)))
+    }))
 })
 
 describe("metrics", () => {

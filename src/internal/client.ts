@@ -177,7 +177,7 @@ export const make = Effect.fnUntraced(function*(
 
   const take = (call: Call): boolean => call.id !== undefined && waiting.delete(call.id) || queue.delete(call)
 
-  /** Tells the caller; the call must have been taken, or never registered. */
+  /** Tells the caller; the call must not be registered any more. */
   const finish = (call: Call, exit: Exit.Exit<any, CallError>) => {
     if (call.id !== undefined) metrics.waiting(-1)
     call.plan.metrics.ended(exit, (deadlines.now() - call.startedAt) / 1000)
@@ -375,9 +375,9 @@ export const make = Effect.fnUntraced(function*(
       return refuse(new RpcError({ method, reason }))
     }
     if (id !== undefined) metrics.waiting(1)
-    deadlines.start(call)
     if (now) send(call)
     else queue.add(call)
+    deadlines.start(call)
     return cancel(call)
   }
 

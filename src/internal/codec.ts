@@ -53,7 +53,7 @@ interface Member {
   readonly run: Run
 }
 
-/** The members of a struct that is no more than its members. */
+/** The members of a struct that is no more than its members; one without any takes whatever there is. */
 const membersOf = (
   schema: Schema.Codec<any, any>,
   codec: (member: Schema.Codec<any, any>) => Run
@@ -61,7 +61,8 @@ const membersOf = (
   const { struct, wireNames }: Renaming = renamings.get(schema) ?? { struct: schema, wireNames: {} }
   const { ast } = struct
   if (
-    ast._tag !== "Objects" || ast.indexSignatures.length > 0 || ast.checks !== undefined || ast.encoding !== undefined
+    ast._tag !== "Objects" || ast.propertySignatures.length === 0 || ast.indexSignatures.length > 0 ||
+    ast.checks !== undefined || ast.encodingChecks !== undefined || ast.encoding !== undefined
   ) {
     return undefined
   }
@@ -74,7 +75,7 @@ const membersOf = (
     const isAnyString = json.ast._tag === "String" && json.ast.checks === undefined
     members.push({
       own: name,
-      wire: String(wireNames[name] ?? name),
+      wire: Object.hasOwn(wireNames, name) ? String(wireNames[name]) : name,
       optional: isSame && SchemaAST.isOptional(type),
       isSame: !isSame ? undefined : isAnyString ? Predicate.isString : Schema.is(json),
       run: codec(member)
@@ -99,7 +100,7 @@ const convert = (
       if (member.optional && !(member[from] in input)) continue
       return undefined
     }
-    // Of an object the schema keeps only what it knows, so it is not the same.
+    // Of an object the schema may keep only what it knows.
     if (member.isSame !== undefined && (typeof value !== "object" || value === null)) {
       if (!member.isSame(value)) return undefined
       output[member[to]] = value
@@ -124,7 +125,7 @@ export const encoder = (schema: Schema.Codec<any, any>): Run => {
   const known = new Set(members.map(({ own }) => own))
   const hasOthers = (input: object) => {
     for (const name in input) if (!known.has(name)) return true
-    return false
+    return Object.getOwnPropertySymbols(input).length > 0
   }
   return (input) => {
     const output = isObject(input) && !hasOthers(input) ? convert(input, members, "own", "wire") : undefined

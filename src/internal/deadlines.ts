@@ -23,7 +23,7 @@ export interface Deadline {
 
 /** @internal */
 export interface Deadlines<D extends Deadline> {
-  /** To be called when `deadline` starts; it expires if it still waits then. */
+  /** For a deadline that waits now: when its time is over it expires, if it still waits. */
   readonly start: (deadline: D) => void
   /** Milliseconds of the monotonic clock. */
   readonly now: () => number
@@ -39,6 +39,9 @@ export const make = Effect.fnUntraced(function*<D extends Deadline>(options: {
   /** When the running timer wakes; infinite when there is none. */
   let wakesAt = Infinity
 
+  /** Milliseconds that make no difference, in a sum of numbers that are not whole: without them a timer spins. */
+  const epsilon = 0.001
+
   const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
   const expiry = (deadline: D) => deadline.startedAt + deadline.timeoutMillis
@@ -48,14 +51,16 @@ export const make = Effect.fnUntraced(function*<D extends Deadline>(options: {
     const due: Array<D> = []
     wakesAt = Infinity
     for (const deadline of options.waiting()) {
-      if (expiry(deadline) <= time) due.push(deadline)
+      if (expiry(deadline) <= time + epsilon) due.push(deadline)
       else wakesAt = Math.min(wakesAt, expiry(deadline))
     }
     // Only now: a caller that expires may call again, and start the timer anew.
     for (const deadline of due) options.expire(deadline)
   }
 
-  const timer: Effect.Effect<void> = Effect.suspend(() => clock.sleep(Duration.millis(Math.max(0, wakesAt - now()))))
+  const timer: Effect.Effect<void> = Effect.suspend(() =>
+    clock.sleep(Duration.millis(Math.max(epsilon, wakesAt - now())))
+  )
     .pipe(
       Effect.andThen(Effect.sync(expireDue)),
       Effect.repeat({ while: () => wakesAt < Infinity })

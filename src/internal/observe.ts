@@ -93,9 +93,13 @@ export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
 export const recording =
   (span: Tracer.Span, resume: (exit: Exit.Exit<any, CallError>) => void) => (exit: Exit.Exit<any, CallError>) => {
     const error = errorOf(exit)
-    if (error !== undefined) {
+    if (error === undefined) return resume(exit)
+    try {
       span.attribute("error.type", errorType(error))
       if (error._tag === "RpcError") span.attribute("rpc.response.status_code", String(error.code))
+    } catch (defect) {
+      // The application's tracer threw. The call dies of it; others end as ever.
+      return resume(Exit.die(defect))
     }
     resume(exit)
   }

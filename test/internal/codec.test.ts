@@ -75,8 +75,15 @@ const schemas: Record<string, SoraMethod.PureSchema> = {
   "names of Object.prototype": Schema.Struct({
     constructor: Schema.optionalKey(Schema.String),
     toString: Schema.optionalKey(Schema.Json),
-    ["__proto__"]: Schema.optionalKey(Schema.String)
+    rid: Schema.String
   }),
+  "a name that is no usual member": Schema.Struct({ ["__proto__"]: Schema.optionalKey(Schema.String) }),
+  "no members": Schema.Struct({}),
+  "members without members": Schema.Struct({
+    value: Schema.Struct({}),
+    metadata: Schema.optionalKey(Schema.Struct({}))
+  }),
+  "a check of what is encoded": Schema.flip(Inner.check(Schema.makeFilter(({ rid }) => rid !== "none"))),
   "names changed by Schema itself": Inner.pipe(Schema.encodeKeys({ rid: "key", key: "rid" })),
   "names exchanged": Inner.pipe(Codec.encodeKeys({ rid: "key", key: "rid" }))
 }
@@ -112,6 +119,7 @@ for (const [name, schema] of Object.entries(schemas)) {
       agree({ rid: undefined, key: undefined, push: undefined, metadata: undefined })
       agree(Object.create({ rid: "r0", key: 5, value: 4, colour: 1 }))
       agree({ __proto__: { rid: "r0" }, colour: "red" })
+      agree({ rid: "none", value: {}, [Symbol("colour")]: "red" })
     })
   })
 }

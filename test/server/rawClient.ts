@@ -29,6 +29,8 @@ export interface Options {
   readonly candidates?: "message" | "sdp" | "none"
   /** Whether pings are answered. Default true. */
   readonly pong?: boolean
+  /** Called with each channel while it opens, before the server knows that it is open. */
+  readonly onChannel?: (channel: RTCDataChannel) => void
 }
 
 /** Nothing here takes longer on one machine; a test that waits for ever should say for what. */
@@ -181,6 +183,7 @@ export class RawClient {
       const text = (zlib ? inflateSync(data) : data).toString("utf8")
       this.arrived(label, zlib ? "zlib" : "binary", text)
     })
+    this.options.onChannel?.(channel)
     this.wake()
   }
 

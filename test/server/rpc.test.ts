@@ -92,6 +92,18 @@ layer(SoraServer.layer(), { excludeTestServices: true })("with the defaults", (i
       }
     }))
 
+  it.effect("a call that comes before the channel is open at the server is answered", () =>
+    Effect.gen(function*() {
+      const { url } = yield* SoraServer.SoraServer
+      const request = JSON.stringify({ jsonrpc: "2.0", id: "early", method: Put, params: { metadata: 1 } })
+      const raw = yield* joined(url, "early", {
+        onChannel: (channel) => {
+          if (channel.label === "rpc") channel.send(request)
+        }
+      })
+      assert.strictEqual((yield* wait(() => raw.response("early"))).result, 1)
+    }))
+
   it.effect("a notification is silent, whatever comes of it", () =>
     Effect.gen(function*() {
       const { url } = yield* SoraServer.SoraServer

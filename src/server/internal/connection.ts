@@ -261,8 +261,8 @@ export const serve = Effect.fnUntraced(function*(
     const { channel } = open
     const onOpen = () => Queue.offerUnsafe(inbox, { _tag: "ChannelOpen" })
     const onMessage = (event: { readonly data: unknown }) =>
-      // Calls are many, and change nothing of the connection: they need not wait for their turn.
-      label === "rpc"
+      // Calls are many, and need not wait for what else happens to the connection; but the answer needs an open channel.
+      label === "rpc" && channel.readyState === "open"
         ? onRpcMessage(event.data)
         : void Queue.offerUnsafe(inbox, { _tag: "ChannelMessage", label, data: event.data })
     const onClose = () => Queue.offerUnsafe(inbox, { _tag: "ChannelClosed", label })
@@ -672,6 +672,7 @@ export const serve = Effect.fnUntraced(function*(
   const onChannelMessage = Effect.fnUntraced(function*(label: string, data: unknown) {
     if (member === undefined) return
     if (label.startsWith("#")) return relay(label, data)
+    if (label === "rpc") return onRpcMessage(data)
     let text: string
     try {
       text = Channel.decodeMessage(data, channels.get(label)?.compress ?? false)
