@@ -101,8 +101,38 @@ export class WeriftPeer extends RTCPeerConnection {
     return Promise.race([gathered, applied])
   }
 
+  readonly #mended = new WeakSet<object>()
+
+  #mendDtls() {
+    for (const transport of this.dtlsTransports) {
+      if (this.#mended.has(transport)) continue
+      this.#mended.add(transport)
+      // werift makes its end when ICE is up on its side. What the other end said before is lost, and comes again a second
+      // later where DTLS waits as long as RFC 6347, section 4.2.4.1, has it: so it is kept until there is somebody to hear it.
+      const early: Array<Buffer> = []
+      const { onData } = transport.iceTransport.connection
+      const { unSubscribe } = onData.subscribe((data) => {
+        if (transport.dtls === undefined && early.length < 8) early.push(data)
+      })
+      transport.onStateChange.subscribe((state) => {
+        if (state === "connecting") {
+          queueMicrotask(() => {
+            unSubscribe()
+            for (const data of early) onData.execute(data)
+          })
+        }
+        // werift sends `Finished` under the number that the handshake has come to, and then counts from 1 again. When it
+        // comes to that number, the other end takes the record for a replay and drops it (RFC 6347, section 4.1.2.6), and
+        // what was in it comes a second later. So these numbers are left out.
+        if (state === "connected" && transport.dtls !== undefined) transport.dtls.dtls.recordSequenceNumber += 100
+      })
+    }
+  }
+
   override async setRemoteDescription(description: Parameters<RTCPeerConnection["setRemoteDescription"]>[0]) {
+    this.#mendDtls()
     await super.setRemoteDescription(description)
+    this.#mendDtls()
     const transport = this.sctpTransport
     if (description.type !== "offer" || transport === undefined || this.#guarded === transport.sctp) return
     // werift rejects a promise that nobody has for a frame that names no channel, which would end the process.
