@@ -89,6 +89,7 @@ export class WeriftPeer extends RTCPeerConnection {
       }
     }
     const gathered = super.setLocalDescription(description)
+    this.#mendDtls()
     this.gathered = gathered
     const applied = new Promise<void>((resolve) => {
       const { unSubscribe } = this.signalingStateChange.subscribe(() => {
@@ -130,7 +131,6 @@ export class WeriftPeer extends RTCPeerConnection {
   }
 
   override async setRemoteDescription(description: Parameters<RTCPeerConnection["setRemoteDescription"]>[0]) {
-    this.#mendDtls()
     await super.setRemoteDescription(description)
     this.#mendDtls()
     const transport = this.sctpTransport
