@@ -28,6 +28,7 @@ const Callers = [1, 64, 1024, 4096]
 /** Concurrencies of the bare echo. werift loses messages, and never recovers, when many more than 64 are under way. */
 export const BareConcurrencies: Record<Implementation, ReadonlyArray<number>> = {
   "werift": [1, 16, 32, 64],
+  "plain werift": [16, 32],
   "@roamhq/wrtc": [1, 64, 1024],
   "node-datachannel": [1, 256, 1024, 4096]
 }
@@ -37,7 +38,12 @@ export const BareConcurrencies: Record<Implementation, ReadonlyArray<number>> = 
  * 2,200/s at 256, 2,500/s at 512, within the noise); `node-datachannel` goes from 4,100 to 8,900/s at 32 to 9,000 to
  * 14,000/s at 128, 11,000 to 23,000/s at 512 and 12,500 to 26,000/s at 4,096.
  */
-const Windows: Record<Implementation, number> = { "werift": 32, "@roamhq/wrtc": 64, "node-datachannel": 4096 }
+const Windows: Record<Implementation, number> = {
+  "werift": 32,
+  "plain werift": 32,
+  "@roamhq/wrtc": 64,
+  "node-datachannel": 4096
+}
 
 /** Clients of one server that call at once, and how many calls each of them has under way. */
 const Fleet = { clients: 50, each: 4 }
@@ -188,7 +194,8 @@ const url = process.argv[3]!
 const quick = process.argv.includes("--quick")
 const cellMs = quick ? 200 : 500
 
-const startEcho = Effect.acquireRelease(Effect.promise(() => echo(implementation)), ({ kill }) => Effect.sync(kill))
+const startEcho = (implementation: Implementation) =>
+  Effect.acquireRelease(Effect.promise(() => echo(implementation)), ({ kill }) => Effect.sync(kill))
 
 const setups = (add: (name: string, unit: string, value: number) => void, bareUrl: string) =>
   Effect.gen(function*() {
@@ -200,7 +207,7 @@ const setups = (add: (name: string, unit: string, value: number) => void, bareUr
     }
   })
 
-const round = (echoing: Echoing) =>
+const round = (echoing: Echoing, plain: Echoing | undefined) =>
   Effect.gen(function*() {
     const figures: Array<Figure> = []
     const add = (name: string, unit: string, value: number) => void figures.push({ name, unit, value })
@@ -220,11 +227,16 @@ const round = (echoing: Echoing) =>
     add(`round trip, ${implementation}, p50`, "ms", percentile(times, 0.5))
     add(`round trip, ${implementation}, p99`, "ms", percentile(times, 0.99))
 
-    const overEcho = (rate: typeof bareRate, concurrency: number) =>
+    const overEcho = (rate: typeof bareRate, concurrency: number, over = echoing) =>
       Effect.scoped(Effect.flatMap(
-        openEcho(echoing),
+        openEcho(over),
         ({ channel }) => Effect.promise(() => rate(channel, concurrency, cellMs))
       ))
+    if (plain !== undefined) {
+      for (const concurrency of BareConcurrencies["plain werift"]) {
+        add(bareEcho("plain werift", concurrency), "/s", yield* overEcho(bareRate, concurrency, plain))
+      }
+    }
     for (const concurrency of BareConcurrencies[implementation]) {
       add(bareEcho(implementation, concurrency), "/s", yield* overEcho(bareRate, concurrency))
     }
@@ -251,7 +263,7 @@ const round = (echoing: Echoing) =>
 /** Many clients of one server at once, and as many bare peers of one echo. */
 const fleet = Effect.gen(function*() {
   const members = Array.from({ length: Fleet.clients })
-  const echoing = yield* startEcho
+  const echoing = yield* startEcho("werift")
   // A few at a time, as a fleet that starts.
   const channels = yield* Effect.forEach(members, () => openEcho(echoing), { concurrency: 5 })
   const rpcs = yield* Effect.forEach(members, () => connectSora("werift", url, {}), { concurrency: 5 })
@@ -280,13 +292,18 @@ if (import.meta.main) {
       (figures) => process.send!({ figures }),
       (error) => process.send!({ error: String(error) })
     )
-  // Once for all rounds, but for @roamhq/wrtc: that sometimes ends its process, and the rest is still worth knowing.
-  const lasting = implementation === "@roamhq/wrtc" ? undefined : await Effect.runPromise(
-    Scope.provide(startEcho, Scope.makeUnsafe())
-  )
+  const lasting = (of: Implementation) => Effect.runPromise(Scope.provide(startEcho(of), Scope.makeUnsafe()))
+  // Once for all rounds, but for @roamhq/wrtc: that may end its process, and the rest is still worth knowing.
+  const echoing = implementation === "@roamhq/wrtc" ? undefined : await lasting(implementation)
+  const plain = implementation === "werift" ? await lasting("plain werift") : undefined
   process.on("message", (message) =>
     void run(
-      message === "fleet" ? fleet : lasting === undefined ? Effect.flatMap(startEcho, round) : round(lasting)
+      message === "fleet"
+        ? fleet
+        : Effect.flatMap(
+          echoing === undefined ? startEcho(implementation) : Effect.succeed(echoing),
+          (echoing) => round(echoing, plain)
+        )
     ))
   process.send!("ready")
 }

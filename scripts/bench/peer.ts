@@ -8,11 +8,13 @@ import type { PeerConnection } from "effect-sora-rpc"
 import * as polyfill from "node-datachannel/polyfill"
 import { fork } from "node:child_process"
 import { join } from "node:path"
+import { RTCPeerConnection } from "werift"
 import * as Werift from "../../src/internal/werift.ts"
 
 export const implementations = ["werift", "@roamhq/wrtc", "node-datachannel"] as const
 
-export type Implementation = typeof implementations[number]
+/** "plain werift" is werift without what this library mends in it: to see what that is worth. */
+export type Implementation = typeof implementations[number] | "plain werift"
 
 /** What the measurements use of a peer, on top of what the library does. */
 export interface Peer extends PeerConnection.PeerConnectionLike {
@@ -27,6 +29,15 @@ export const constructorOf = (implementation: Implementation): new(configuration
     "werift": class extends Werift.WeriftPeer {
       constructor(configuration: any) {
         super({ ...Werift.loopback, maxMessageSize: 262_144, ...configuration })
+      }
+    },
+    "plain werift": class extends RTCPeerConnection {
+      constructor(configuration: any) {
+        super({ ...Werift.loopback, maxMessageSize: 262_144, ...configuration })
+      }
+      override async setLocalDescription(description: any): Promise<any> {
+        for (const { connection } of this.iceTransports) (connection as { stunServer?: unknown }).stunServer = undefined
+        return super.setLocalDescription(description)
       }
     },
     "@roamhq/wrtc": wrtc.RTCPeerConnection,

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { createSecretKey } from "node:crypto"
 import { type PeerConfig, RTCPeerConnection, type RTCSessionDescription, type SessionDescription } from "werift"
 
 /**
@@ -125,7 +126,17 @@ export class WeriftPeer extends RTCPeerConnection {
         // werift sends `Finished` under the number that the handshake has come to, and then counts from 1 again. When it
         // comes to that number, the other end takes the record for a replay and drops it (RFC 6347, section 4.1.2.6), and
         // what was in it comes a second later. So these numbers are left out.
-        if (state === "connected" && transport.dtls !== undefined) transport.dtls.dtls.recordSequenceNumber += 100
+        if (state !== "connected" || transport.dtls === undefined) return
+        transport.dtls.dtls.recordSequenceNumber += 100
+        // Of a key that is bytes Node makes an object for each record, which is half of what a message costs.
+        const { cipher } = transport.dtls.cipher
+        const { clientWriteKey, serverWriteKey } = cipher
+        if (clientWriteKey instanceof Uint8Array && serverWriteKey instanceof Uint8Array) {
+          Object.assign(cipher, {
+            clientWriteKey: createSecretKey(clientWriteKey),
+            serverWriteKey: createSecretKey(serverWriteKey)
+          })
+        }
       })
     }
   }
