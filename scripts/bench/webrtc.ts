@@ -108,6 +108,8 @@ const targets = (rounds: ReadonlyArray<Round>): Array<Row> => {
     ratio("set-up to rpc open / bare peer", "set-up, werift, rpc open", "set-up, werift, bare peer", "<=", 1.1),
     ratio("calls / bare echo, werift", werift, bestBareEcho("werift"), ">=", 0.95),
     ratio("calls / bare echo, plain werift", werift, bestBareEcho("plain werift"), ">=", 0.95),
+    // With as many messages under way as there are callers, and at its best.
+    ratio("calls / bare echo, node-datachannel, 1024", native, bareEcho("node-datachannel", 1024), ">=", 0.5),
     ratio("calls / bare echo, node-datachannel", native, bestBareEcho("node-datachannel"), ">=", 0.5),
     ratio("calls, node-datachannel / werift", native, werift, ">=", 3),
     // Limited by werift: JSON-RPC and the dispatch, at both ends, may take a fifth at most.
