@@ -28,6 +28,9 @@ const isStun = (server: { readonly urls: string | Array<string> }) =>
  */
 const StaleAfterMillis = 7000
 
+/** The first byte of a record of DTLS's handshake (RFC 5246, section 6.2.1). */
+const HandshakeRecord = 22
+
 /** @internal */
 export class WeriftPeer extends RTCPeerConnection {
   #stale = false
@@ -111,16 +114,17 @@ export class WeriftPeer extends RTCPeerConnection {
       this.#mended.add(transport)
       // werift makes its end when ICE is up on its side. What the other end said before is lost, and comes again a second
       // later where DTLS waits as long as RFC 6347, section 4.2.4.1, has it: so it is kept until there is somebody to hear it.
-      const early: Array<Buffer> = []
+      let early: Buffer | undefined
       const { onData } = transport.iceTransport.connection
       const { unSubscribe } = onData.subscribe((data) => {
-        if (transport.dtls === undefined && early.length < 8) early.push(data)
+        // The latest alone: until it is answered a client says the same again and again.
+        if (transport.dtls === undefined && data[0] === HandshakeRecord) early = data
       })
       transport.onStateChange.subscribe((state) => {
         if (state === "connecting") {
           queueMicrotask(() => {
             unSubscribe()
-            for (const data of early) onData.execute(data)
+            if (early !== undefined) onData.execute(early)
           })
         }
         // werift sends `Finished` under the number that the handshake has come to, and then counts from 1 again. When it

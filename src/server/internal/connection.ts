@@ -83,6 +83,8 @@ export const serve = Effect.fnUntraced(function*(
 
   let ended = false
   let joined = false
+  /** Calls that are in the inbox. */
+  let waitingCalls = 0
   let switched = false
   let ignoreSocket = false
   let socketOpen = true
@@ -260,11 +262,14 @@ export const serve = Effect.fnUntraced(function*(
     channels.set(label, open)
     const { channel } = open
     const onOpen = () => Queue.offerUnsafe(inbox, { _tag: "ChannelOpen" })
-    const onMessage = (event: { readonly data: unknown }) =>
-      // Calls are many, and need not wait for what else happens to the connection; but the answer needs an open channel.
-      label === "rpc" && channel.readyState === "open"
-        ? onRpcMessage(event.data)
-        : void Queue.offerUnsafe(inbox, { _tag: "ChannelMessage", label, data: event.data })
+    const onMessage = (event: { readonly data: unknown }) => {
+      // Calls are many. Once the connection has joined and those before are done, they need not wait for what else happens.
+      if (label === "rpc" && joined && channel.readyState === "open" && waitingCalls === 0) {
+        return onRpcMessage(event.data)
+      }
+      if (label === "rpc") waitingCalls++
+      Queue.offerUnsafe(inbox, { _tag: "ChannelMessage", label, data: event.data })
+    }
     const onClose = () => Queue.offerUnsafe(inbox, { _tag: "ChannelClosed", label })
     channel.addEventListener("open", onOpen)
     channel.addEventListener("message", onMessage)
@@ -672,7 +677,10 @@ export const serve = Effect.fnUntraced(function*(
   const onChannelMessage = Effect.fnUntraced(function*(label: string, data: unknown) {
     if (member === undefined) return
     if (label.startsWith("#")) return relay(label, data)
-    if (label === "rpc") return onRpcMessage(data)
+    if (label === "rpc") {
+      waitingCalls--
+      return onRpcMessage(data)
+    }
     let text: string
     try {
       text = Channel.decodeMessage(data, channels.get(label)?.compress ?? false)
