@@ -58,13 +58,12 @@ export const make = Effect.fnUntraced(function*<D extends Deadline>(options: {
     for (const deadline of due) options.expire(deadline)
   }
 
-  const timer: Effect.Effect<void> = Effect.suspend(() =>
-    clock.sleep(Duration.millis(Math.max(epsilon, wakesAt - now())))
+  const untilNext = Effect.suspend(() => clock.sleep(Duration.millis(Math.max(epsilon, wakesAt - now()))))
+
+  const timer = untilNext.pipe(
+    Effect.andThen(Effect.sync(expireDue)),
+    Effect.repeat({ while: () => wakesAt < Infinity })
   )
-    .pipe(
-      Effect.andThen(Effect.sync(expireDue)),
-      Effect.repeat({ while: () => wakesAt < Infinity })
-    )
 
   return {
     start(deadline) {
