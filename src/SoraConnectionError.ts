@@ -5,20 +5,16 @@
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { InvalidMessage } from "./Signaling.ts"
-import { DisconnectReason } from "./SoraRpcError.ts"
+import { DisconnectReason, InvalidOptions } from "./SoraRpcError.ts"
 
-/**
- * The options make no `connect` message. Nothing was dialled.
- *
- * @category reasons
- */
-export class InvalidOptions extends Schema.TaggedError<InvalidOptions>()("InvalidOptions", {
-  issue: Schema.String
-}) {
-  override get message() {
-    return `bad options: ${this.issue}`
-  }
-}
+export {
+  /**
+   * The options do not fit. Nothing was dialled.
+   *
+   * @category reasons
+   */
+  InvalidOptions
+} from "./SoraRpcError.ts"
 
 /**
  * No signaling URL could be reached; `failures` has the cause of each.

@@ -326,3 +326,18 @@ export class Disconnected extends Schema.TaggedError<Disconnected>()("Disconnect
     return "Disconnected"
   }
 }
+
+/**
+ * Options that do not fit: of a layer, before anything is done with them.
+ * `issue` names each option that is wrong and what was expected of it, not its
+ * value.
+ *
+ * @category errors
+ */
+export class InvalidOptions extends Schema.TaggedError<InvalidOptions>()("InvalidOptions", {
+  issue: Schema.String
+}) {
+  override get message(): string {
+    return `bad options: ${this.issue}`
+  }
+}

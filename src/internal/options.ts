@@ -1,0 +1,80 @@
+/**
+ * Options, checked where they are given: one schema per layer, and one error
+ * that names each option that is wrong, and not its value, which may be a
+ * secret.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import { InvalidOptions } from "../SoraRpcError.ts"
+
+const format = SchemaIssue.makeFormatterStandardSchemaV1({
+  leafHook: (issue) =>
+    issue._tag === "UnexpectedKey" ? "there is no option of this name" : SchemaIssue.defaultLeafHook(issue)
+})
+
+/**
+ * Whether it is a time that can be waited for, `Duration.infinity` included.
+ *
+ * @internal
+ */
+export const isTime = (input: unknown): input is Duration.Input => {
+  // It takes anything, throws for what is no duration, and takes NaN for nothing.
+  if (input === null || input === undefined || Number.isNaN(input)) return false
+  try {
+    return Duration.toMillis(Duration.fromInputUnsafe(input as Duration.Input)) >= 0
+  } catch {
+    return false
+  }
+}
+
+/**
+ * A `Duration.Input` of at least zero; `Duration.infinity` is one.
+ *
+ * @internal
+ */
+export const Time = Schema.declare(isTime, { expected: "a duration of at least 0, such as \"5 seconds\"" })
+
+/**
+ * A number of things of which there must be one at least. Infinity is no limit.
+ *
+ * @internal
+ */
+export const Count = Schema.Number.check(
+  Schema.makeFilter((n: number) => n >= 1 && (Number.isInteger(n) || n === Infinity), {
+    expected: "a whole number of at least 1"
+  })
+)
+
+/**
+ * What is wrong with the options, in one line; nothing when they fit.
+ *
+ * @internal
+ */
+export const issueOf = (schema: Schema.Codec<any, any>): (options: unknown) => string | undefined => {
+  const decode = Schema.decodeUnknownResult(schema, { onExcessProperty: "error", errors: "all" })
+  return (options) => {
+    const decoded = decode(options)
+    if (Result.isSuccess(decoded)) return undefined
+    const issues = format(decoded.failure.issue).issues.map(({ message, path = [] }) =>
+      [path.map(String).join("."), message].filter((text) => text !== "").join(": ")
+    )
+    return issues.join("; ")
+  }
+}
+
+/**
+ * Fails when the options do not fit the schema.
+ *
+ * @internal
+ */
+export const check = (schema: Schema.Codec<any, any>): (options: unknown) => Effect.Effect<void, InvalidOptions> => {
+  const find = issueOf(schema)
+  return (options) =>
+    Effect.suspend(() => {
+      const issue = find(options)
+      return issue === undefined ? Effect.void : Effect.fail(new InvalidOptions({ issue }))
+    })
+}
