@@ -28,7 +28,8 @@ import {
 export const MaxMessageBytes: number = Channel.MaxMessageBytes
 
 /**
- * What the owner of a channel is told. Called synchronously.
+ * What the owner of a channel is told. Called synchronously; what it throws is
+ * reported as an uncaught exception and goes no further.
  *
  * @category models
  */
@@ -42,7 +43,7 @@ export interface Listener {
    * answered, and nothing can be sent until `onWritable`.
    */
   readonly onInterrupted: (reason: DisconnectReason) => void
-  /** A message arrived that is no text: broken zlib, over 16 MiB, not UTF-8. It is lost. */
+  /** A message arrived that is no text: broken zlib, over `maxInflatedBytes`, not UTF-8. It is lost. */
   readonly onMalformed: (detail: string) => void
   /** The channel ended. Nothing follows. */
   readonly onEnd: (reason: DisconnectReason) => void
@@ -63,8 +64,9 @@ export interface RpcChannel {
   readonly isWritable: () => boolean
   /**
    * Attaches the one owner of the channel, and returns what detaches it. An
-   * owner of a channel that has ended is told so at once. Throws when the
-   * channel has an owner: two would answer each other's ids.
+   * owner of a channel that has ended is told so at once. Throws
+   * `InvalidOptions` when the channel has an owner: two would answer each
+   * other's ids.
    */
   readonly listenUnsafe: (listener: Listener) => () => void
 }
@@ -84,6 +86,8 @@ export interface Options {
   readonly frames?: "text" | "binary" | undefined
   /** Largest encoded frame to send, in bytes. Default and upper limit: {@link MaxMessageBytes}. */
   readonly maxMessageBytes?: number | undefined
+  /** Largest frame to receive, in bytes once inflated; a larger one is malformed. Default 1,048,576. */
+  readonly maxInflatedBytes?: number | undefined
   /** Bytes buffered above which the channel is not writable. Default 65,536. */
   readonly highWaterMark?: number | undefined
 }

@@ -12,7 +12,8 @@ import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { encodeKeys } from "./internal/codec.ts"
-import type { ServerError } from "./SoraRpcError.ts"
+import { issueOf } from "./internal/options.ts"
+import { InvalidOptions, type ServerError } from "./SoraRpcError.ts"
 
 const TypeId = "~effect-sora-rpc/SoraMethod"
 
@@ -107,12 +108,26 @@ export interface Handled<out R = never> {
   readonly handler: (params: any, caller: Caller) => Effect.Effect<unknown, ServerError, R>
 }
 
+const isSchema = Schema.declare(Schema.isSchema, { expected: "a Schema" })
+
+const definitionIssueOf = issueOf(Schema.Struct({
+  name: Schema.NonEmptyString,
+  version: Schema.optional(Schema.NonEmptyString),
+  params: Schema.optional(isSchema),
+  result: Schema.optional(isSchema)
+}))
+
 /**
  * Defines a method. Without `params` it is called as `call(method)`; without
  * `result` the JSON of the answer is handed on as it is.
  *
  * Values that JSON has no form for (a `Date`, a `bigint`, bytes) are encoded in
  * Schema's own JSON form (`Schema.toCodecJson`).
+ *
+ * The schemas must encode and decode at once: what needs services does not
+ * compile, and what waits for something fails its calls with `InvalidParams`
+ * before anything is sent, or dies when it decodes. Throws `InvalidOptions` for
+ * an empty name and for what is no schema.
  *
  * ```ts
  * const GetRoomInfo = SoraMethod.make("GetRoomInfo", {
@@ -132,14 +147,18 @@ export const make = <
   readonly version?: string | undefined
   readonly params?: ParamsSchema | undefined
   readonly result?: ResultSchema | undefined
-}): SoraMethod<Name, ParamsSchema, ResultSchema> => ({
-  [TypeId]: TypeId,
-  name,
-  version: options?.version,
-  // The defaults of the type parameters are these two schemas.
-  params: options?.params ?? (Schema.Void as PureSchema as ParamsSchema),
-  result: options?.result ?? (Schema.Json as PureSchema as ResultSchema)
-})
+}): SoraMethod<Name, ParamsSchema, ResultSchema> => {
+  const issue = definitionIssueOf({ name, ...options })
+  if (issue !== undefined) throw new InvalidOptions({ issue })
+  return {
+    [TypeId]: TypeId,
+    name,
+    version: options?.version,
+    // The defaults of the type parameters are these two schemas.
+    params: options?.params ?? (Schema.Void as PureSchema as ParamsSchema),
+    result: options?.result ?? (Schema.Json as PureSchema as ResultSchema)
+  }
+}
 
 /**
  * Serves a method: the handler gets decoded params and gives a result, which is

@@ -18,10 +18,12 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Client from "./internal/client.ts"
 import * as Dispatcher from "./internal/dispatcher.ts"
+import { check } from "./internal/options.ts"
+import { ChannelOptions, RpcOptions } from "./internal/rpcOptions.ts"
 import { SoraConnection } from "./internal/soraConnection.ts"
 import * as RpcChannel from "./RpcChannel.ts"
 import * as SoraMethod from "./SoraMethod.ts"
-import type { Disconnected, RpcError, TimeoutError } from "./SoraRpcError.ts"
+import { type Disconnected, InvalidOptions, type RpcError, type TimeoutError } from "./SoraRpcError.ts"
 
 /**
  * Options of one call.
@@ -56,7 +58,8 @@ export interface Options {
   /**
    * Calls that may wait for their response at a time; the others wait for their
    * turn, first come first served. Default 32: werift loses messages when many
-   * more are written at once. libwebrtc takes more. At least 1.
+   * more are written at once. libwebrtc takes more. At least 1; `Infinity` is no
+   * limit.
    */
   readonly maxInFlight?: number | undefined
   /** Calls that may wait for their turn; one more fails with `Unavailable`. Default 65,536. */
@@ -82,7 +85,9 @@ export class SoraRpc extends Context.Service<SoraRpc, {
    *
    * A method *value* takes its params in camelCase, checked and encoded by its
    * schema, and gives its decoded result. A method *string* is sent as it is,
-   * with the JSON as it is; it must be an entry of `methods`, exactly.
+   * with the JSON as it is; it must be an entry of `methods`, exactly. A method
+   * that is neither, or a timeout that is no duration, is a defect
+   * (`InvalidOptions`), since no type allows it.
    */
   readonly call: {
     <M extends SoraMethod.Any>(
@@ -112,6 +117,9 @@ export class SoraRpc extends Context.Service<SoraRpc, {
   }
 }>()("effect-sora-rpc/SoraRpc") {}
 
+const checkChannelOptions = check(ChannelOptions)
+const checkOptions = check(RpcOptions)
+
 const makeClient = Effect.fnUntraced(function*(
   channel: Option.Option<RpcChannel.RpcChannel>,
   rpcMethods: () => ReadonlyArray<string>,
@@ -120,7 +128,7 @@ const makeClient = Effect.fnUntraced(function*(
   const client = yield* Client.make(channel, rpcMethods, {
     defaultTimeout: options?.defaultTimeout ?? "5 seconds",
     checkMethods: options?.checkMethods ?? true,
-    maxInFlight: Math.max(1, options?.maxInFlight ?? 32),
+    maxInFlight: options?.maxInFlight ?? 32,
     maxQueued: options?.maxQueued ?? 65_536,
     whenDisconnected: options?.whenDisconnected ?? "wait"
   })
@@ -132,15 +140,19 @@ const makeClient = Effect.fnUntraced(function*(
  * peer connection ({@link RpcChannel.fromDataChannel}), or in memory.
  * `methods` is what the server granted, the offer's `rpc_methods`.
  *
- * Closing the scope fails the waiting calls with `Disconnected`.
+ * Closing the scope fails the waiting calls with `Disconnected`. Options that do
+ * not fit, and a channel that has a service already, are `InvalidOptions`.
  *
  * @category constructors
  */
 export const fromChannel = (
   channel: RpcChannel.RpcChannel,
   options: Options & { readonly methods: ReadonlyArray<string> }
-): Effect.Effect<SoraRpc["Service"], never, Scope.Scope> =>
-  makeClient(Option.some(channel), () => options.methods, options)
+): Effect.Effect<SoraRpc["Service"], InvalidOptions, Scope.Scope> =>
+  Effect.andThen(
+    checkChannelOptions(options),
+    Effect.suspend(() => makeClient(Option.some(channel), () => options.methods, options))
+  )
 
 /**
  * {@link fromChannel} as a layer, over a channel that is made with it. `methods`
@@ -155,38 +167,40 @@ export const fromChannel = (
 export const layerChannel = <E, R>(
   channel: Effect.Effect<RpcChannel.RpcChannel, E, R>,
   options: Options & { readonly methods: ReadonlyArray<string> }
-): Layer.Layer<SoraRpc, E, Exclude<R, Scope.Scope>> =>
+): Layer.Layer<SoraRpc, E | InvalidOptions, Exclude<R, Scope.Scope>> =>
   Layer.effect(SoraRpc, Effect.flatMap(channel, (channel) => fromChannel(channel, options)))
 
 /**
- * The service over the `rpc` channel of a {@link SoraConnection}.
+ * The service over the `rpc` channel of a {@link SoraConnection}, which has one
+ * service at most: a second one is `InvalidOptions`, as are options that do not
+ * fit.
  *
  * @category layers
  */
-export const layer: Layer.Layer<SoraRpc, never, SoraConnection> = Layer.effect(
-  SoraRpc,
-  Effect.flatMap(SoraConnection, (connection) => makeClient(connection.rpcChannel, connection.rpcMethods, {}))
-)
-
-/**
- * {@link layer} with options.
- *
- * @category layers
- */
-export const layerWith = (options: Options): Layer.Layer<SoraRpc, never, SoraConnection> =>
+export const layerWith = (options: Options): Layer.Layer<SoraRpc, InvalidOptions, SoraConnection> =>
   Layer.effect(
     SoraRpc,
-    Effect.flatMap(
-      SoraConnection,
-      (connection) => makeClient(connection.rpcChannel, connection.rpcMethods, options)
+    Effect.andThen(
+      checkOptions(options),
+      Effect.flatMap(
+        SoraConnection,
+        (connection) => makeClient(connection.rpcChannel, connection.rpcMethods, options)
+      )
     )
   )
+
+/**
+ * {@link layerWith} with the default options.
+ *
+ * @category layers
+ */
+export const layer: Layer.Layer<SoraRpc, InvalidOptions, SoraConnection> = layerWith({})
 
 /**
  * The service with your own handlers in place of Sora, for tests: no network,
  * no server. Calls are encoded, dispatched, answered and decoded as over a real
  * channel, a handler's `ServerError` included, and a method without a handler
- * is not granted.
+ * is not granted. Two handlers of one method are `InvalidOptions`.
  *
  * ```ts
  * const Test = SoraRpc.layerTest([
@@ -200,20 +214,20 @@ export const layerWith = (options: Options): Layer.Layer<SoraRpc, never, SoraCon
 export const layerTest = <R = never>(
   handlers: ReadonlyArray<SoraMethod.Handled<R>>,
   options?: Options
-): Layer.Layer<SoraRpc, never, R> =>
+): Layer.Layer<SoraRpc, InvalidOptions, R> =>
   Layer.effect(
     SoraRpc,
     Effect.gen(function*() {
+      const methods = handlers.map(({ method }) => SoraMethod.wireName(method))
+      const twice = methods.find((name, i) => methods.indexOf(name) < i)
+      if (twice !== undefined) return yield* new InvalidOptions({ issue: `handlers: two of them serve ${twice}` })
       const [client, server] = yield* RpcChannel.makePair
       yield* Dispatcher.serve(server, handlers, {
         connectionId: "TEST0000000000000000000000",
         clientId: "test",
         channelId: "test"
       })
-      return yield* fromChannel(client, {
-        ...options,
-        methods: handlers.map(({ method }) => SoraMethod.wireName(method))
-      })
+      return yield* fromChannel(client, { ...options, methods })
     })
   )
 

@@ -165,14 +165,16 @@ export class MethodNotAvailable extends Schema.TaggedError<MethodNotAvailable>()
 }
 
 /**
- * The params do not fit the method's schema. Nothing was sent. `issue` names
- * the members and what was expected of them, not their values. Its code is
- * JSON-RPC's "invalid params", -32602.
+ * The params do not fit the method's schema, or are no JSON. Nothing was sent.
+ * `issue` names the members and what was expected of them, not their values;
+ * `cause` is what reading them threw, where it did. Its code is JSON-RPC's
+ * "invalid params", -32602.
  *
  * @category reasons
  */
 export class InvalidParams extends Schema.TaggedError<InvalidParams>()("InvalidParams", {
-  issue: Schema.String
+  issue: Schema.String,
+  cause: Schema.optionalKey(Schema.Defect())
 }) {
   readonly code = -32602
   override get message() {

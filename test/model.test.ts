@@ -13,21 +13,36 @@ import * as ReconnectingChannel from "../src/internal/reconnectingChannel.ts"
 
 const Index = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 30 }))
 const Op = Schema.Union([
-  Schema.Struct({ op: Schema.Literal("call"), timeout: Schema.Literals([1, 2, 5, 50, "never"]) }),
+  Schema.Struct({
+    op: Schema.Literal("call"),
+    timeout: Schema.Literals([1, 2, 5, 50, "never"]),
+    /** Whether what observes the caller throws when it ends. */
+    throws: Schema.Boolean
+  }),
   Schema.Struct({ op: Schema.Literal("notify") }),
   Schema.Struct({ op: Schema.Literals(["respond", "duplicate", "refuse", "violate", "interrupt"]), which: Index }),
   Schema.Struct({ op: Schema.Literal("wait"), millis: Schema.Literals([0, 1, 3, 10]) }),
-  Schema.Struct({ op: Schema.Literals(["stray", "garbage", "break", "reconnect"]) })
+  Schema.Struct({ op: Schema.Literals(["stray", "garbage", "break", "reconnect", "reconnectWithoutChannel", "close"]) })
 ])
 
-type Outcome = "ok" | "ServerError" | "ProtocolViolation" | "TimeoutError" | "Disconnected" | "interrupted"
+type Outcome =
+  | "ok"
+  | "ServerError"
+  | "ProtocolViolation"
+  | "TimeoutError"
+  | "Unavailable"
+  | "Disconnected"
+  | "interrupted"
 
 interface ModelCall {
-  readonly fiber: Fiber.Fiber<Exit.Exit<unknown, Client.CallError>>
-  readonly endings: { count: number }
+  readonly fiber: Fiber.Fiber<unknown, Client.CallError>
+  readonly outcomes: Array<string>
+  readonly throws: boolean
   readonly deadline: number
   expected: Outcome | undefined
 }
+
+class CallerDefect extends Error {}
 
 const outcomeOf = (exit: Exit.Exit<unknown, Client.CallError>): string => {
   if (Exit.isSuccess(exit)) return "ok"
@@ -39,6 +54,10 @@ const outcomeOf = (exit: Exit.Exit<unknown, Client.CallError>): string => {
     ? reason.error.reason._tag
     : reason.error._tag
 }
+
+/** What was handed to the process, as it would be in a page. */
+const reported: Array<unknown> = []
+Object.assign(globalThis, { reportError: (defect: unknown) => reported.push(defect) })
 
 describe("the client under random interleavings", () => {
   it.effect.prop(
@@ -58,11 +77,14 @@ describe("the client under random interleavings", () => {
 
         /** Requests that the server has, of the connection that is up. */
         let received: Array<number> = []
-        let link: ReturnType<typeof Channel.makePair> | undefined
+        let link: ReturnType<typeof Channel.makePair> | "none" | undefined
+        let closed = false
+        const context = yield* Effect.context<never>()
         const connect = () => {
-          link = Channel.makePair()
+          const pair = Channel.makePair()
+          link = pair
           received = []
-          link.ends[1].listenUnsafe({
+          pair.ends[1].listenUnsafe({
             onFrame: (frame) => {
               const { id } = JSON.parse(frame)
               if (id !== undefined) received.push(id)
@@ -72,7 +94,7 @@ describe("the client under random interleavings", () => {
             onInterrupted() {},
             onEnd() {}
           })
-          reconnecting.attach(link.ends[0])
+          reconnecting.attach(pair.ends[0])
         }
         connect()
 
@@ -86,7 +108,8 @@ describe("the client under random interleavings", () => {
           if (call !== undefined && call.expected === undefined) call.expected = outcome
         }
         const send = (message: object | string) => {
-          link?.ends[1].sendUnsafe(
+          if (typeof link !== "object") return
+          link.ends[1].sendUnsafe(
             typeof message === "string" ? message : JSON.stringify({ jsonrpc: "2.0", ...message })
           )
         }
@@ -97,20 +120,27 @@ describe("the client under random interleavings", () => {
           switch (step.op) {
             case "call": {
               nextId++
-              const endings = { count: 0 }
+              const outcomes: Array<string> = []
               const call = client.call("m", {}, {
                 timeout: step.timeout === "never" ? Duration.infinity : step.timeout
               })
-              const fiber = yield* Effect.forkChild(
-                Effect.exit(Effect.onExit(call, () => Effect.sync(() => endings.count++))),
-                { startImmediately: true }
-              )
+              const recorded = Effect.onExit(call, (exit) => Effect.sync(() => outcomes.push(outcomeOf(exit))))
               calls.set(nextId - 1, {
-                fiber,
-                endings,
+                fiber: Effect.runForkWith(context)(recorded),
+                outcomes,
+                throws: step.throws,
                 deadline: step.timeout === "never" ? Infinity : now + step.timeout,
-                expected: undefined
+                expected: closed ? "Disconnected" : link === "none" ? "Unavailable" : undefined
               })
+              const added = calls.get(nextId - 1)!
+              // Of one that has ended already the throw comes here, to who observes it.
+              if (step.throws && added.fiber.pollUnsafe() === undefined) {
+                added.fiber.addObserver(() => {
+                  throw new CallerDefect()
+                })
+              } else if (step.throws) {
+                reported.push(new CallerDefect())
+              }
               break
             }
             case "notify": {
@@ -145,8 +175,13 @@ describe("the client under random interleavings", () => {
               const waiting = pending()
               if (waiting.length === 0) break
               const call = waiting[step.which % waiting.length]!
-              yield* Fiber.interrupt(call.fiber)
               call.expected = "interrupted"
+              try {
+                call.fiber.interruptUnsafe()
+              } catch (defect) {
+                // Thrown by the caller's observer, to the one who interrupts it.
+                reported.push(defect)
+              }
               break
             }
             case "wait": {
@@ -163,14 +198,28 @@ describe("the client under random interleavings", () => {
               break
             case "break": {
               if (link === undefined) break
-              link.end(new SoraRpcError.SocketLost({}))
+              if (link === "none") reconnecting.interrupt(new SoraRpcError.SocketLost({}))
+              else link.end(new SoraRpcError.SocketLost({}))
               link = undefined
               received = []
               for (const call of pending()) call.expected = "Disconnected"
               break
             }
             case "reconnect": {
-              if (link === undefined) connect()
+              if (link === undefined && !closed) connect()
+              break
+            }
+            case "reconnectWithoutChannel": {
+              if (link !== undefined || closed) break
+              link = "none"
+              reconnecting.attach(undefined)
+              for (const call of pending()) call.expected = "Unavailable"
+              break
+            }
+            case "close": {
+              closed = true
+              yield* Scope.close(scope, Exit.void)
+              for (const call of pending()) call.expected = "Disconnected"
             }
           }
           yield* Effect.yieldNow
@@ -182,12 +231,15 @@ describe("the client under random interleavings", () => {
         reconnecting.end(new SoraRpcError.Released())
         for (const call of pending()) call.expected = "Disconnected"
         yield* Scope.close(scope, Exit.void)
-        for (const { endings, expected, fiber } of calls.values()) {
-          const exit = yield* Fiber.await(fiber)
-          const inner = Exit.isSuccess(exit) ? exit.value : exit
-          assert.strictEqual(outcomeOf(inner as Exit.Exit<unknown, Client.CallError>), expected)
-          assert.strictEqual(endings.count, 1)
+        for (const { expected, fiber, outcomes } of calls.values()) {
+          assert.notStrictEqual(fiber.pollUnsafe(), undefined)
+          assert.deepStrictEqual<Array<string | undefined>>(outcomes, [expected])
         }
+        const throwing = Array.from(calls.values()).filter(({ throws }) => throws)
+        assert.strictEqual(
+          reported.splice(0).filter((defect) => defect instanceof CallerDefect).length,
+          throwing.length
+        )
         for (const fiber of notifications) yield* Fiber.await(fiber)
         assert.deepStrictEqual(client.sizes(), { waiting: 0, queued: 0 })
       }),

@@ -4,8 +4,9 @@
  */
 import type { DataChannelLike } from "../PeerConnection.ts"
 import type { Listener, Options, RpcChannel } from "../RpcChannel.ts"
-import { ChannelClosed, type DisconnectReason, PayloadTooLarge, Unavailable } from "../SoraRpcError.ts"
-import { compression } from "./compression.ts"
+import { ChannelClosed, type DisconnectReason, InvalidOptions, PayloadTooLarge, Unavailable } from "../SoraRpcError.ts"
+import { compression, DefaultMaxInflatedBytes } from "./compression.ts"
+import { isolated, report } from "./defects.ts"
 
 /** @internal */
 export const MaxMessageBytes = 262_144
@@ -17,7 +18,8 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { fatal: true })
 
 /**
- * What every channel does with its listener and its end.
+ * What every channel does with its listener and its end. A listener is told from
+ * within the network's own events, which what it throws must not reach.
  *
  * @internal
  */
@@ -26,17 +28,29 @@ export const makeCore = (onDetach: () => void) => {
   let ended: DisconnectReason | undefined
   return {
     ended: () => ended,
-    listener: () => listener,
+    isListening: () => listener !== undefined,
+    onFrame(frame: string) {
+      try {
+        listener?.onFrame(frame)
+      } catch (defect) {
+        report(defect)
+      }
+    },
+    onMalformed: (detail: string) => isolated(() => listener?.onMalformed(detail)),
+    onWritable: () => isolated(() => listener?.onWritable()),
+    onInterrupted: (reason: DisconnectReason) => isolated(() => listener?.onInterrupted(reason)),
     end(reason: DisconnectReason) {
       if (ended !== undefined) return
       ended = reason
-      onDetach()
+      isolated(onDetach)
       const last = listener
       listener = undefined
-      last?.onEnd(reason)
+      isolated(() => last?.onEnd(reason))
     },
     listenUnsafe(next: Listener) {
-      if (listener !== undefined) throw new Error("this RpcChannel is in use by another SoraRpc")
+      if (listener !== undefined) {
+        throw new InvalidOptions({ issue: "this connection's rpc channel is in use by another SoraRpc" })
+      }
       if (ended !== undefined) {
         next.onEnd(ended)
         return () => {}
@@ -61,12 +75,12 @@ const exceeds = (text: string, maxBytes: number): number | undefined => {
 /**
  * The text of a DataChannel message, whichever way its sender wrote it: text or
  * binary, and compressed when the first byte is zlib's and the label says so.
- * Throws when it is none.
+ * Throws when it is none, or larger than `maxBytes` once inflated.
  *
  * @internal
  */
-export const decodeMessage = (data: unknown, compress: boolean): string => {
-  if (typeof data === "string") return data
+export const decodeMessage = (data: unknown, compress: boolean, maxBytes = DefaultMaxInflatedBytes): string => {
+  if (typeof data === "string") return data.length <= maxBytes ? data : tooLarge(maxBytes)
   const bytes = data instanceof ArrayBuffer
     ? new Uint8Array(data)
     : ArrayBuffer.isView(data)
@@ -74,7 +88,13 @@ export const decodeMessage = (data: unknown, compress: boolean): string => {
     : undefined
   if (bytes === undefined) throw new TypeError("neither text nor bytes")
   // A JSON text cannot begin like a zlib stream, whose first byte ends in 8 (RFC 1950, CM).
-  return decoder.decode(compress && (bytes[0]! & 0x0f) === 8 ? compression.inflate(bytes) : bytes)
+  const isCompressed = compress && (bytes[0]! & 0x0f) === 8
+  if (!isCompressed && bytes.byteLength > maxBytes) return tooLarge(maxBytes)
+  return decoder.decode(isCompressed ? compression.inflate(bytes, maxBytes) : bytes)
+}
+
+const tooLarge = (maxBytes: number): never => {
+  throw new RangeError(`more than ${maxBytes} bytes`)
 }
 
 /** @internal */
@@ -109,29 +129,27 @@ export const fromDataChannel = (
     channel.removeEventListener("message", onMessage)
     channel.removeEventListener("close", onClose)
     channel.removeEventListener("error", onError)
-    channel.removeEventListener("bufferedamountlow", onLow)
+    channel.removeEventListener("bufferedamountlow", core.onWritable)
   })
   const onMessage = (event: { readonly data: unknown }) => {
-    const listener = core.listener()
-    if (listener === undefined) return
+    if (!core.isListening()) return
     let frame: string
     try {
-      frame = decodeMessage(event.data, compress)
+      frame = decodeMessage(event.data, compress, options?.maxInflatedBytes)
     } catch (cause) {
-      return listener.onMalformed(cause instanceof Error ? cause.message : String(cause))
+      return core.onMalformed(cause instanceof Error ? cause.message : String(cause))
     }
-    listener.onFrame(frame)
+    core.onFrame(frame)
   }
   const onClose = () => core.end(new ChannelClosed({ label: channel.label }))
   const onError = () => core.end(new ChannelClosed({ label: channel.label, detail: "it reported an error" }))
-  const onLow = () => core.listener()?.onWritable()
 
   if ("binaryType" in channel) (channel as { binaryType: string }).binaryType = "arraybuffer"
   channel.bufferedAmountLowThreshold = highWaterMark >> 1
   channel.addEventListener("message", onMessage)
   channel.addEventListener("close", onClose)
   channel.addEventListener("error", onError)
-  channel.addEventListener("bufferedamountlow", onLow)
+  channel.addEventListener("bufferedamountlow", core.onWritable)
 
   return {
     end: core.end,
@@ -177,7 +195,7 @@ export const makePair = (): {
         if (reason !== undefined) return gone(reason)
         const bytes = exceeds(frame, MaxMessageBytes)
         if (bytes !== undefined) return new PayloadTooLarge({ bytes, maxBytes: MaxMessageBytes })
-        queueMicrotask(() => other.listener()?.onFrame(frame))
+        queueMicrotask(() => other.onFrame(frame))
         return undefined
       }
     }

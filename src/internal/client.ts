@@ -10,7 +10,10 @@
  * - It is registered before it is sent, because the answer may come at once.
  * - `failAll` empties the table and only then tells the callers, because a caller
  *   may call again at once.
+ * - Telling a caller runs its fiber and whatever observes it, at once. What they
+ *   throw is reported and goes no further.
  */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -25,6 +28,7 @@ import * as SoraMethod from "../SoraMethod.ts"
 import {
   Disconnected,
   type DisconnectReason,
+  InvalidOptions,
   InvalidParams,
   InvalidResult,
   MethodNotAvailable,
@@ -38,8 +42,10 @@ import {
 } from "../SoraRpcError.ts"
 import * as Codec from "./codec.ts"
 import * as Deadlines from "./deadlines.ts"
+import { isolated, report } from "./defects.ts"
 import * as JsonRpc from "./jsonRpc.ts"
 import * as Observe from "./observe.ts"
+import { millisOf } from "./options.ts"
 
 /** @internal */
 export type CallError = RpcError | TimeoutError | Disconnected
@@ -56,7 +62,8 @@ export interface Options {
 /** A method prepared for calling: how to encode its params and decode its result. */
 interface Plan {
   readonly method: string
-  readonly request: (id: number | undefined, params: unknown) => string
+  /** The frame; nothing when the JSON of the params is neither an object nor an array. */
+  readonly request: (id: number | undefined, params: unknown) => string | undefined
   readonly encode: (params: unknown) => Result.Result<unknown, RpcErrorReason>
   readonly decode: (result: unknown) => Result.Result<unknown, RpcErrorReason>
   readonly metrics: Observe.MethodMetrics
@@ -122,10 +129,34 @@ const isFlat = (params: object) => {
   return true
 }
 
-const encodeRaw: Plan["encode"] = (params) =>
-  params === undefined || (typeof params === "object" && params !== null && (isFlat(params) || isJson(params)))
+/** What was thrown: a schema that runs into a defect throws an error around the cause. */
+const thrownBy = (defect: unknown): unknown =>
+  defect instanceof Error && Cause.isCause(defect.cause) ? Cause.squash(defect.cause) : defect
+
+/** Where the first thing is that JSON has no form for, and what it is; for values that are not JSON. */
+const whatIsNoJson = (value: unknown, path: string): string => {
+  if (typeof value !== "object" || value === null) return `${path}: ${nameOf(value)} is no JSON value`
+  if (!Array.isArray(value) && ![Object.prototype, null].includes(Object.getPrototypeOf(value))) {
+    return `${path}: an object of a class is no JSON value`
+  }
+  for (const [name, member] of Object.entries(value)) {
+    if (!isJson(member)) return whatIsNoJson(member, `${path}.${name}`)
+  }
+  return `${path}: not a JSON value`
+}
+
+const nameOf = (value: unknown): string =>
+  value === undefined ? "undefined" : typeof value === "number" ? String(value) : `a ${typeof value}`
+
+const encodeRaw: Plan["encode"] = (params) => {
+  if (params === undefined) return Result.succeed(params)
+  if (typeof params !== "object" || params === null) {
+    return Result.fail(new InvalidParams({ issue: "expected a JSON object or array" }))
+  }
+  return isFlat(params) || isJson(params)
     ? Result.succeed(params)
-    : Result.fail(new InvalidParams({ issue: "expected a JSON object or array" }))
+    : Result.fail(new InvalidParams({ issue: whatIsNoJson(params, "params") }))
+}
 
 /** @internal */
 export interface Client {
@@ -150,11 +181,10 @@ export const make = Effect.fnUntraced(function*(
   channel: Option.Option<RpcChannel>,
   rpcMethods: () => ReadonlyArray<string>,
   options: Options
-): Effect.fn.Return<Client, never, Scope.Scope> {
+): Effect.fn.Return<Client, InvalidOptions, Scope.Scope> {
   const context: Context.Context<never> = yield* Effect.context<never>()
   const metrics = Observe.make(context)
-  const toMillis = (timeout: Duration.Input) => Duration.toMillis(Duration.fromInputUnsafe(timeout))
-  const defaultMillis = toMillis(options.defaultTimeout)
+  const defaultMillis = Duration.toMillis(Duration.fromInputUnsafe(options.defaultTimeout))
 
   const waiting = new Map<number, Call>()
   /** Calls that wait for the window or for buffer space, in the order in which they came. */
@@ -181,7 +211,11 @@ export const make = Effect.fnUntraced(function*(
   const finish = (call: Call, exit: Exit.Exit<any, CallError>) => {
     if (call.id !== undefined) metrics.waiting(-1)
     call.plan.metrics.ended(exit, (deadlines.now() - call.startedAt) / 1000)
-    call.resume(exit)
+    try {
+      call.resume(exit)
+    } catch (defect) {
+      report(defect)
+    }
   }
 
   const fail = (call: Call, reason: RpcErrorReason) =>
@@ -189,11 +223,27 @@ export const make = Effect.fnUntraced(function*(
 
   const rpc = Option.getOrUndefined(channel)
 
-  const canSend = (call: Call) => rpc!.isWritable() && (call.id === undefined || waiting.size < options.maxInFlight)
+  const canSend = (call: Call) => {
+    if (call.id !== undefined && waiting.size >= options.maxInFlight) return false
+    try {
+      return rpc!.isWritable()
+    } catch {
+      // The call is sent, and hears what is wrong with the channel.
+      return true
+    }
+  }
+
+  const trySend = (frame: string) => {
+    try {
+      return rpc!.sendUnsafe(frame)
+    } catch (cause) {
+      return new Unavailable({ detail: "the channel threw", cause })
+    }
+  }
 
   const send = (call: Call) => {
     if (call.id !== undefined) waiting.set(call.id, call)
-    const refused = rpc!.sendUnsafe(call.frame)
+    const refused = trySend(call.frame)
     call.frame = ""
     if (refused !== undefined) {
       take(call)
@@ -220,19 +270,23 @@ export const make = Effect.fnUntraced(function*(
     const call = waiting.get(response.id as number)
     if (call === undefined) return metrics.dropped("late")
     take(call)
-    try {
-      settle(call, response)
-    } catch (defect) {
-      // A schema of the caller's threw. The call dies of it; the channel does not.
-      finish(call, Exit.die(defect))
-    }
+    settle(call, response)
     pump()
   }
 
   const settle = (call: Call, response: Exclude<JsonRpc.Response, { _tag: "NotJson" | "Uncorrelated" }>) => {
     switch (response._tag) {
       case "Success": {
-        const result = call.plan.decode(response.result)
+        let result: Result.Result<unknown, RpcErrorReason>
+        try {
+          result = call.plan.decode(response.result)
+        } catch (defect) {
+          // A schema of the caller's threw: the call dies of it, the channel does not. But how deep a result is, is up
+          // to the server.
+          return thrownBy(defect) instanceof RangeError
+            ? fail(call, new InvalidResult({ issue: "nested too deeply to be decoded" }))
+            : finish(call, Exit.die(defect))
+        }
         return Result.isSuccess(result) ? finish(call, Exit.succeed(result.success)) : fail(call, result.failure)
       }
       case "Failure": {
@@ -271,18 +325,20 @@ export const make = Effect.fnUntraced(function*(
   }
 
   yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      rpc?.listenUnsafe({
-        onFrame,
-        onWritable,
-        onInterrupted,
-        onMalformed: () => metrics.dropped("malformed"),
-        onEnd: end
-      })
-    ),
+    Effect.try({
+      try: () =>
+        rpc?.listenUnsafe({
+          onFrame,
+          onWritable,
+          onInterrupted,
+          onMalformed: () => metrics.dropped("malformed"),
+          onEnd: end
+        }),
+      catch: (cause) => cause
+    }).pipe(Effect.catch((cause) => cause instanceof InvalidOptions ? Effect.fail(cause) : Effect.die(cause))),
     (detach) =>
       Effect.sync(() => {
-        detach?.()
+        if (detach !== undefined) isolated(detach)
         end(new Released())
       })
   )
@@ -349,6 +405,21 @@ export const make = Effect.fnUntraced(function*(
       pump()
     })
 
+  /** The frame to send, or why the params make none. */
+  const frameOf = (plan: Plan, id: number | undefined, params: unknown): string | RpcErrorReason => {
+    try {
+      const encoded = plan.encode(params)
+      if (Result.isFailure(encoded)) return encoded.failure
+      return plan.request(id, encoded.success) ??
+        new InvalidParams({ issue: "their toJSON makes them neither a JSON object nor an array" })
+    } catch (defect) {
+      const cause = thrownBy(defect)
+      // A getter, a `toJSON` or a schema that throws; an object too deep for a recursion, or with itself in it.
+      const issue = cause instanceof RangeError ? "nested too deeply, or without end" : "reading or encoding them threw"
+      return new InvalidParams({ issue, cause })
+    }
+  }
+
   /** Registers the call and sends it, or lets it wait for its turn; returns what takes it back. */
   const start = (
     plan: Plan,
@@ -364,10 +435,9 @@ export const make = Effect.fnUntraced(function*(
     const { method } = plan
     const obstacle = unusable(method)
     if (obstacle !== undefined) return refuse(obstacle)
-    const encoded = plan.encode(params)
-    if (Result.isFailure(encoded)) return refuse(new RpcError({ method, reason: encoded.failure }))
+    const frame = frameOf(plan, id, params)
+    if (typeof frame !== "string") return refuse(new RpcError({ method, reason: frame }))
     if (timeoutMillis <= 0) return refuse(new TimeoutError({ method, timeout: Duration.millis(timeoutMillis) }))
-    const frame = plan.request(id, encoded.success)
     const call = new Call(id, plan, frame, deadlines.now(), timeoutMillis, resume)
     const now = queue.size === 0 && canSend(call)
     if (!now && queue.size >= options.maxQueued) {
@@ -388,7 +458,11 @@ export const make = Effect.fnUntraced(function*(
     wantsResponse: boolean
   ): Effect.Effect<any, CallError> =>
     Effect.withFiber((fiber) => {
-      const timeoutMillis = timeout === undefined ? defaultMillis : toMillis(timeout)
+      const timeoutMillis = timeout === undefined ? defaultMillis : millisOf(timeout)
+      if (timeoutMillis === undefined) return dieOf("timeout", "a duration, such as \"5 seconds\"")
+      if (typeof method !== "string" && !SoraMethod.isSoraMethod(method)) {
+        return dieOf("method", "a SoraMethod, or a string of rpc_methods")
+      }
       const plan = planFor(method)
       if (plan instanceof MethodNotAvailable) {
         return unusable(plan.method) ?? new RpcError({ method: plan.method, reason: plan })
@@ -400,6 +474,9 @@ export const make = Effect.fnUntraced(function*(
         )
       return Observe.isTraced(fiber) ? Observe.traced(run, plan.method, id) : run()
     })
+
+  const dieOf = (name: string, expected: string) =>
+    Effect.die(new InvalidOptions({ issue: `${name}: expected ${expected}` }))
 
   return {
     methods: rpcMethods,

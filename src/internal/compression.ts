@@ -10,8 +10,11 @@
 import { Unzlib, zlibSync } from "fflate"
 import type * as NodeZlib from "node:zlib"
 
-/** Limit of a message once inflated, in bytes. A bomb is cut off there. */
-export const MaxInflatedBytes = 16 * 1024 * 1024
+/**
+ * Limit of a message once inflated, in bytes, where nobody sets another. A bomb is cut off there. A message has at most
+ * 262,144 bytes on the wire, and what Sora sends inflates to a few times that.
+ */
+export const DefaultMaxInflatedBytes = 1024 * 1024
 
 /** Size of a message, in bytes, from which on it is worth being made smaller where that is slow. */
 const StoredBelow = 4096
@@ -19,8 +22,8 @@ const StoredBelow = 4096
 /** @internal */
 export interface Compression {
   readonly deflate: (bytes: Uint8Array) => Uint8Array<ArrayBuffer>
-  /** Throws for anything that is not one whole zlib stream of at most `MaxInflatedBytes`. */
-  readonly inflate: (bytes: Uint8Array) => Uint8Array
+  /** Throws for anything that is not one whole zlib stream of at most `maxBytes`. */
+  readonly inflate: (bytes: Uint8Array, maxBytes?: number) => Uint8Array
 }
 
 type Zlib = Pick<typeof NodeZlib, "deflateSync" | "inflateSync">
@@ -30,7 +33,7 @@ const fromNode = (zlib: Zlib): Compression => {
   const options = { level: 1, memLevel: 4, windowBits: 12 }
   return {
     deflate: (bytes) => zlib.deflateSync(bytes, options),
-    inflate: (bytes) => zlib.inflateSync(bytes, { maxOutputLength: MaxInflatedBytes })
+    inflate: (bytes, maxBytes = DefaultMaxInflatedBytes) => zlib.inflateSync(bytes, { maxOutputLength: maxBytes })
   }
 }
 
@@ -39,13 +42,13 @@ export const javascript: Compression = {
   // Below the threshold the zlib stream holds its bytes as they are: of a small message nearly nothing can be saved, and
   // in Chromium looking for it takes 350 µs where this takes 10. (A CompressionStream takes 1,300, and is asynchronous.)
   deflate: (bytes) => zlibSync(bytes, { level: bytes.length < StoredBelow ? 0 : 1 }) as Uint8Array<ArrayBuffer>,
-  inflate(bytes) {
+  inflate(bytes, maxBytes = DefaultMaxInflatedBytes) {
     const chunks: Array<Uint8Array> = []
     let length = 0
     let ended = false
     const stream = new Unzlib((chunk, final) => {
       length += chunk.length
-      if (length > MaxInflatedBytes) throw new RangeError(`more than ${MaxInflatedBytes} bytes`)
+      if (length > maxBytes) throw new RangeError(`more than ${maxBytes} bytes`)
       chunks.push(chunk)
       ended = final
     })

@@ -91,7 +91,7 @@ export const make = Effect.fnUntraced(function*(
   })
 
   let session = yield* connect
-  if (session.rpc !== undefined) channel?.attach(session.rpc)
+  channel?.attach(session.rpc)
 
   const supervise = Effect.gen(function*() {
     while (true) {
@@ -101,6 +101,7 @@ export const make = Effect.fnUntraced(function*(
         yield* finish(reason)
         return yield* session.close
       }
+      channel?.interrupt(reason)
       let attempt = 1
       const announce = Effect.suspend(() => SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt }))
       yield* announce
@@ -123,7 +124,7 @@ export const make = Effect.fnUntraced(function*(
       if (Option.isNone(next)) return
       session = next.value
       // First the channel: who sees "Connected" may call.
-      if (session.rpc !== undefined) channel?.attach(session.rpc)
+      channel?.attach(session.rpc)
       yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
     }
   })
@@ -145,6 +146,6 @@ export const make = Effect.fnUntraced(function*(
     push: Stream.fromPubSubTake(push),
     tracks: Stream.fromPubSubTake(tracks),
     signaling: Stream.fromPubSubTake(signaling),
-    rpcChannel: first.rpc === undefined ? Option.none() : Option.some(channel?.channel ?? first.rpc)
+    rpcChannel: Option.fromUndefinedOr(channel?.channel ?? first.rpc)
   }
 })

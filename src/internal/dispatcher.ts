@@ -113,7 +113,7 @@ export const make = <R>(
         return Effect.succeed(respondError("null", invalidRequest))
       }
       // The id as it was written: 2^64-1 must come back to the digit, and JSON.parse would round it.
-      const ids = scanMembers(frame).filter(({ name }) => name === "id")
+      const ids = scanMembers(frame, ["id"])
       const id = ids[0]?.source
       const wellFormed = request.jsonrpc === "2.0" && typeof request.method === "string" && ids.length <= 1 &&
         (request.params === undefined || typeof request.params === "object" && request.params !== null) &&
@@ -157,7 +157,7 @@ const respondError = (id: string, { code, data, message }: ServerError): string 
 /** In place of an answer that does not go through the channel. */
 const tooLarge = (answer: string, issue: string): string =>
   respondError(
-    scanMembers(answer).find(({ name }) => name === "id")!.source,
+    scanMembers(answer, ["id"])[0]!.source,
     new ServerError({ code: internalError.code, message: internalError.message, data: { ISSUE: issue } })
   )
 

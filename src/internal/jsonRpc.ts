@@ -32,14 +32,17 @@ export type Response =
 
 /**
  * Writes the requests of one method. Without an id it is a notification, and
- * params that are undefined are left out: `"params": null` is never sent.
+ * params that are undefined are left out: `"params": null` is never sent. Makes
+ * nothing of params whose JSON is neither an object nor an array.
  *
  * @internal
  */
 export const requestEncoder = (method: string) => {
   const named = `,"method":${JSON.stringify(method)}`
-  return (id: number | undefined, params: unknown): string => {
+  return (id: number | undefined, params: unknown): string | undefined => {
     const json = JSON.stringify(params)
+    // Params that have a `toJSON` may become anything.
+    if (params !== undefined && json?.[0] !== "{" && json?.[0] !== "[") return undefined
     return `{"jsonrpc":"2.0"${id === undefined ? "" : `,"id":${id}`}${named}${
       json === undefined ? "" : `,"params":${json}`
     }}`
@@ -68,6 +71,9 @@ const skipSpace = (text: string, start: number): number => {
   return i
 }
 
+/** A comma, a closing bracket or brace, or space. */
+const endsScalar = (code: number) => code === 0x2c || code === 0x5d || code === 0x7d || isSpace(code)
+
 /** Index after the value that starts at `start`. */
 const skipValue = (text: string, start: number): number => {
   let depth = 0
@@ -85,27 +91,29 @@ const skipValue = (text: string, start: number): number => {
     } else if (depth > 0) {
       i++
     } else {
-      while (i < text.length && !",}]".includes(text[i]!) && !isSpace(text.charCodeAt(i))) i++
+      while (i < text.length && !endsScalar(text.charCodeAt(i))) i++
     }
   } while (depth > 0)
   return i
 }
 
 /**
- * The members of a JSON object in the order of the text, duplicates included,
- * with names unescaped. `text` must be a valid JSON text of an object.
+ * The members of a JSON object that have one of the names, in the order of the
+ * text, duplicates included, with names unescaped. `text` must be a valid JSON
+ * text of an object; it may have a million members, of which no trace is kept.
  *
  * @internal
  */
-export const scanMembers = (text: string): Array<Member> => {
+export const scanMembers = (text: string, names: ReadonlyArray<string>): Array<Member> => {
   const members: Array<Member> = []
   let i = skipSpace(text, skipSpace(text, 0) + 1)
   while (text.charCodeAt(i) === 0x22) {
     const nameEnd = skipString(text, i)
-    const name: string = JSON.parse(text.slice(i, nameEnd))
+    const written = text.slice(i + 1, nameEnd - 1)
+    const name: string = written.includes("\\") ? JSON.parse(`"${written}"`) : written
     const start = skipSpace(text, skipSpace(text, nameEnd) + 1) // the colon is in between
     const end = skipValue(text, start)
-    members.push({ name, source: text.slice(start, end) })
+    if (names.includes(name)) members.push({ name, source: text.slice(start, end) })
     i = skipSpace(text, end)
     if (text.charCodeAt(i) === 0x2c /* , */) i = skipSpace(text, i + 1)
   }
@@ -151,7 +159,8 @@ const isObject = (u: unknown): u is Record<string, unknown> => typeof u === "obj
 const MaxId = (1n << 64n) - 1n
 
 const idFromSource = (source: string): Id | undefined => {
-  if (!/^\d+$/.test(source)) return undefined
+  // No id has more than the 20 digits of 2^64-1; to read millions of them takes seconds.
+  if (!/^\d{1,20}$/.test(source)) return undefined
   const id = Number(source)
   if (Number.isSafeInteger(id)) return id
   const exact = BigInt(source)
@@ -169,7 +178,7 @@ export const decodeResponse = (text: string): Response => {
     return { _tag: "NotJson" }
   }
   if (!isObject(message)) return { _tag: "Violation", id: undefined, rule: "a response is one JSON object" }
-  const members = scanMembers(text)
+  const members = scanMembers(text, ["jsonrpc", "id", "result", "error"])
   const ids = members.filter((member) => member.name === "id")
   const id = ids.length === 1 ? idFromSource(ids[0]!.source) : undefined
   const violation = (rule: string): Response => ({ _tag: "Violation", id, rule })
@@ -186,7 +195,11 @@ export const decodeResponse = (text: string): Response => {
 
   const error = message.error
   if (!isObject(error)) return violation("\"error\" is not an object")
-  const errorMembers = scanMembers(members.find((member) => member.name === "error")!.source)
+  const errorMembers = scanMembers(members.find((member) => member.name === "error")!.source, [
+    "code",
+    "message",
+    "data"
+  ])
   for (const name of ["code", "message", "data"]) {
     if (occurrences(errorMembers, name) > 1) return violation(`"error.${name}" occurs more than once`)
   }

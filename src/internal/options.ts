@@ -16,19 +16,22 @@ const format = SchemaIssue.makeFormatterStandardSchemaV1({
 })
 
 /**
- * Whether it is a time that can be waited for, `Duration.infinity` included.
+ * The milliseconds of a `Duration.Input`; nothing for what is none.
  *
  * @internal
  */
-export const isTime = (input: unknown): input is Duration.Input => {
-  // It takes anything, throws for what is no duration, and takes NaN for nothing.
-  if (input === null || input === undefined || Number.isNaN(input)) return false
+export const millisOf = (input: unknown): number | undefined => {
+  // Effect takes what is NaN or absent for no time at all, and throws for what else is no duration.
+  if (typeof input === "number") return Number.isNaN(input) ? undefined : input
+  if (input === null || input === undefined) return undefined
   try {
-    return Duration.toMillis(Duration.fromInputUnsafe(input as Duration.Input)) >= 0
+    return Duration.toMillis(Duration.fromInputUnsafe(input as Duration.Input))
   } catch {
-    return false
+    return undefined
   }
 }
+
+const isTime = (input: unknown): input is Duration.Input => (millisOf(input) ?? -1) >= 0
 
 /**
  * A `Duration.Input` of at least zero; `Duration.infinity` is one.

@@ -1,6 +1,7 @@
 /**
  * One `RpcChannel` through many connections: interrupted while there is none,
- * ended when there will be no other.
+ * ended when there will be no other. A connection may come without a channel,
+ * when its server opens none; what is sent meanwhile is refused.
  */
 import type { RpcChannel } from "../RpcChannel.ts"
 import { type DisconnectReason, Unavailable } from "../SoraRpcError.ts"
@@ -9,8 +10,10 @@ import { makeCore } from "./channel.ts"
 /** @internal */
 export interface ReconnectingChannel {
   readonly channel: RpcChannel
-  /** Frames go over `next` from now on, until it ends. */
-  readonly attach: (next: RpcChannel) => void
+  /** A new connection is up: frames go over its channel from now on, until it ends. */
+  readonly attach: (next: RpcChannel | undefined) => void
+  /** The connection ended; `attach` may follow. A channel that was attached says so by itself. */
+  readonly interrupt: (reason: DisconnectReason) => void
   readonly end: (reason: DisconnectReason) => void
 }
 
@@ -20,33 +23,40 @@ export interface ReconnectingChannel {
  * @internal
  */
 export const make = (isFinal: (reason: DisconnectReason) => boolean): ReconnectingChannel => {
-  let current: RpcChannel | undefined
+  let current: RpcChannel | "none" | "interrupted" = "interrupted"
   const core = makeCore(() => {
-    current = undefined
+    current = "interrupted"
   })
+  const interrupt = (reason: DisconnectReason) => {
+    if (current === "interrupted") return
+    current = "interrupted"
+    if (isFinal(reason)) core.end(reason)
+    else core.onInterrupted(reason)
+  }
   return {
     end: core.end,
+    interrupt,
     attach(next) {
-      next.listenUnsafe({
-        onFrame: (frame) => core.listener()?.onFrame(frame),
-        onMalformed: (detail) => core.listener()?.onMalformed(detail),
-        onWritable: () => core.listener()?.onWritable(),
-        onInterrupted: (reason) => core.listener()?.onInterrupted(reason),
-        onEnd(reason) {
-          current = undefined
-          if (isFinal(reason)) core.end(reason)
-          else core.listener()?.onInterrupted(reason)
-        }
+      next?.listenUnsafe({
+        onFrame: core.onFrame,
+        onMalformed: core.onMalformed,
+        onWritable: core.onWritable,
+        onInterrupted: core.onInterrupted,
+        onEnd: interrupt
       })
-      current = next
-      core.listener()?.onWritable()
+      current = next ?? "none"
+      core.onWritable()
     },
     channel: {
       listenUnsafe: core.listenUnsafe,
-      isWritable: () => current?.isWritable() ?? false,
-      sendUnsafe: (frame) => current?.sendUnsafe(frame) ?? (current === undefined ? interrupted : undefined)
+      isWritable: () => typeof current === "string" ? current === "none" : current.isWritable(),
+      sendUnsafe: (frame) =>
+        current === "interrupted" ? interrupted : current === "none" ? noChannel : current.sendUnsafe(frame)
     }
   }
 }
 
 const interrupted = new Unavailable({ detail: "the connection is being made again" })
+
+/** @internal */
+export const noChannel = new Unavailable({ detail: "the server opened no rpc channel" })

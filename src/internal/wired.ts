@@ -1,19 +1,35 @@
 /**
  * The two services of one connection over the platform of `/node` or `/browser`.
  */
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import type { Socket } from "effect/socket"
 import type { PeerConnection } from "../PeerConnection.ts"
 import * as SoraConnection from "../SoraConnection.ts"
-import type { SoraConnectionError } from "../SoraConnectionError.ts"
+import { SoraConnectionError } from "../SoraConnectionError.ts"
 import * as SoraRpc from "../SoraRpc.ts"
+import type { InvalidOptions } from "../SoraRpcError.ts"
+import { check } from "./options.ts"
+import { RpcOptions } from "./rpcOptions.ts"
+
+const checkRpcOptions = check(Schema.Struct({ rpc: RpcOptions }))
+
+const toConnectionError = (reason: InvalidOptions) => new SoraConnectionError({ reason })
 
 /** @internal */
 export const layer = (
   { rpc, ...connection }: SoraConnection.Options & { readonly rpc?: SoraRpc.Options | undefined },
   platform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor>
 ): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
-  SoraRpc.layerWith(rpc ?? {}).pipe(
-    Layer.provideMerge(SoraConnection.layer(connection)),
-    Layer.provide(platform)
+  // Checked first: nothing is dialled with options that do not fit.
+  Layer.unwrap(
+    Effect.as(
+      Effect.mapError(checkRpcOptions({ rpc: rpc ?? {} }), toConnectionError),
+      SoraRpc.layerWith(rpc ?? {}).pipe(
+        Layer.catch((error) => Layer.effectContext(Effect.fail(toConnectionError(error)))),
+        Layer.provideMerge(SoraConnection.layer(connection)),
+        Layer.provide(platform)
+      )
+    )
   )

@@ -101,7 +101,7 @@ const constructors = {
   })
 }
 
-const nodeLayer = (kind: Kind, options: SoraConnection.Options) =>
+const nodeLayer = (kind: Kind, options: SoraConnection.Options): Ours.Connected =>
   kind === "wrtc" || kind === "node-datachannel"
     ? SoraRpc.layer.pipe(
       Layer.provideMerge(SoraConnection.layer(options)),

@@ -1,7 +1,7 @@
 /**
  * Our client in the suite's shape; what it runs over is the caller's. Used in a page and in Node.
  */
-import type { SoraConnectionError } from "effect-sora-rpc"
+import type { SoraConnectionError, SoraRpcError } from "effect-sora-rpc"
 import { SoraConnection, SoraRpc } from "effect-sora-rpc"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -14,9 +14,12 @@ import type { Client, ConnectOptions, Json, Outcome, Report } from "./client.ts"
 
 type Connection = SoraConnection.SoraConnection["Service"]
 type Services = SoraRpc.SoraRpc | SoraConnection.SoraConnection
+type Failure = SoraConnectionError.SoraConnectionError | SoraRpcError.InvalidOptions
+
+export type Connected = Layer.Layer<Services, Failure>
 export type Connect = (
   options: SoraConnection.Options
-) => Promise<Layer.Layer<Services, SoraConnectionError.SoraConnectionError>>
+) => Promise<Connected>
 
 export const toOptions = (options: ConnectOptions): SoraConnection.Options => ({
   signalingUrls: [options.url],
@@ -65,7 +68,7 @@ export const make = (
 ): Omit<Client, "playing" | "connect"> & {
   readonly connect: (options: ConnectOptions, more?: Partial<SoraConnection.Options>) => ReturnType<Client["connect"]>
 } => {
-  let runtime: ManagedRuntime.ManagedRuntime<Services, SoraConnectionError.SoraConnectionError> | undefined
+  let runtime: ManagedRuntime.ManagedRuntime<Services, Failure> | undefined
   let compress = false
 
   const watch = <A>(stream: Stream.Stream<A>, use: (event: A) => void) =>

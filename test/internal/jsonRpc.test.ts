@@ -126,15 +126,19 @@ describe("decodeResponse", () => {
 
 describe("scanMembers", () => {
   // Held against the object itself: V8's JSON.parse mixes up some names that are one escaped control character.
-  it.prop("finds every member, in the order of the text", [Schema.Record(Schema.String, Schema.Json)], ([object]) => {
-    for (const text of [JSON.stringify(object), JSON.stringify(object, null, 2)]) {
-      const members = JsonRpc.scanMembers(text)
-      assert.deepStrictEqual(members.map(({ name }) => name), Object.keys(object))
-      if (text.startsWith("{\n")) continue
-      for (const { name, source } of members) assert.strictEqual(source, JSON.stringify(object[name]))
+  it.prop(
+    "finds every member that is asked for, in the order of the text",
+    [Schema.Record(Schema.String, Schema.Json)],
+    ([object]) => {
+      for (const text of [JSON.stringify(object), JSON.stringify(object, null, 2)]) {
+        const members = JsonRpc.scanMembers(text, Object.keys(object))
+        assert.deepStrictEqual(members.map(({ name }) => name), Object.keys(object))
+        if (text.startsWith("{\n")) continue
+        for (const { name, source } of members) assert.strictEqual(source, JSON.stringify(object[name]))
+      }
+      return true
     }
-    return true
-  })
+  )
 })
 
 describe("requestEncoder", () => {

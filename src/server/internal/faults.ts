@@ -6,7 +6,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { deflateSync } from "node:zlib"
 import * as Channel from "../../internal/channel.ts"
-import { MaxInflatedBytes } from "../../internal/compression.ts"
 import { scanMembers } from "../../internal/jsonRpc.ts"
 import { type ConnectionFault, type Faults, malformed } from "../SoraFaults.ts"
 
@@ -14,6 +13,9 @@ import { type ConnectionFault, type Faults, malformed } from "../SoraFaults.ts"
 const ReorderTime = Duration.millis(100)
 
 const GiantBytes = 200_000
+
+/** What a bomb inflates to, in bytes: far more than any client takes. */
+const BombBytes = 16 * 1024 * 1024
 
 /** Numbers from 0 to 1, the same for the same seed (mulberry32). */
 const makeRandom = (seed: number) => {
@@ -67,7 +69,7 @@ const withPadding = (response: string, { maxBytes }: Wire, seed: number): string
 
 /** Valid all the same: a client without a limit would take it. */
 const bomb = (response: string): Uint8Array<ArrayBuffer> =>
-  deflateSync(Buffer.concat([Buffer.alloc(MaxInflatedBytes, " "), Buffer.from(response)]), { level: 1 })
+  deflateSync(Buffer.concat([Buffer.alloc(BombBytes, " "), Buffer.from(response)]), { level: 1 })
 
 export const make = (faults: Faults): Source => {
   const root = makeRandom(faults.seed ?? Math.floor(Math.random() * 2 ** 32))
@@ -118,7 +120,7 @@ export const make = (faults: Faults): Source => {
         const [kind, wrong, seed, late] = [random(), random(), random(), random()] as const
         if (hit.drop) return Effect.void
 
-        const id = scanMembers(response).find(({ name }) => name === "id")!.source
+        const id = scanMembers(response, ["id"])[0]!.source
         let text = response
         if (hit.wrongId) text = text.replace(`"id":${id}`, `"id":${2 ** 52 + Math.floor(wrong * 2 ** 20)}`)
         if (hit.giant) text = withPadding(text, wire, seed)

@@ -1,0 +1,33 @@
+/**
+ * What throws in code of somebody else's that is called from here: a caller's
+ * fiber with an observer that throws, a listener, a WebRTC implementation. It
+ * is theirs to hear of, once, as if nobody had called them, and nobody else's
+ * calls may suffer from it.
+ */
+
+/**
+ * Hands a defect to the process, as an uncaught exception, or to the page, as
+ * an `error` event of its window.
+ *
+ * @internal
+ */
+export const report = (defect: unknown): void => {
+  const { reportError } = globalThis as { readonly reportError?: (error: unknown) => void }
+  if (reportError !== undefined) return reportError(defect)
+  queueMicrotask(() => {
+    throw defect
+  })
+}
+
+/**
+ * Runs what must not throw into the code that calls it.
+ *
+ * @internal
+ */
+export const isolated = (run: () => void): void => {
+  try {
+    run()
+  } catch (defect) {
+    report(defect)
+  }
+}
