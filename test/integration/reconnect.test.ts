@@ -145,6 +145,42 @@ describe("reconnect", () => {
       assert.deepStrictEqual(yield* server.connections, [])
     }), 20_000)
 
+  it.live(
+    "a server without an rpc channel refuses calls, and a later one with it answers them",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* restartable({ rpc: false })
+        const client = yield* connect({
+          url: server.url,
+          reconnect: Schedule.spaced("50 millis"),
+          rpc: { checkMethods: false, defaultTimeout: Duration.infinity }
+        })
+        const refused = Effect.gen(function*() {
+          for (
+            const call of [client.rpc.call("m"), client.rpc.notify("m")] as ReadonlyArray<
+              Effect.Effect<unknown, unknown>
+            >
+          ) {
+            const error = yield* Effect.flip(call)
+            assert.strictEqual((error as SoraRpcError.RpcError).reason._tag, "Unavailable")
+          }
+        })
+        yield* refused
+        for (const rpc of [true, false]) {
+          yield* server.stop
+          yield* stateIs(client, "Reconnecting")
+          const waiting = yield* Effect.forkChild(Effect.exit(client.rpc.call(item, { key: "k", value: 1 })), {
+            startImmediately: true
+          })
+          yield* server.start({ rpc })
+          yield* stateIs(client, "Connected")
+          if (rpc) assert.deepStrictEqual(yield* Fiber.join(waiting), Exit.succeed({ k: 1 }))
+          else yield* Effect.andThen(refused, Fiber.join(waiting))
+        }
+      }),
+    20_000
+  )
+
   it.live("its scope closes while it is between two connections", () =>
     Effect.gen(function*() {
       const server = yield* restartable()
