@@ -2,6 +2,7 @@
  * The connection that a program sees: one session, or, with `reconnect`, one
  * after the other under the same streams, state and `rpc` channel.
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,7 +18,8 @@ import type { PeerConnection, TrackEvent } from "../PeerConnection.ts"
 import type * as Signaling from "../Signaling.ts"
 import type { Options, SignalingEvent, State } from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
-import { type DisconnectReason, Released, ServerClosed } from "../SoraRpcError.ts"
+import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../SoraRpcError.ts"
+import * as ConnectOptions from "./connectOptions.ts"
 import * as ReconnectingChannel from "./reconnectingChannel.ts"
 import * as Session from "./session.ts"
 import type { SoraConnection } from "./soraConnection.ts"
@@ -35,6 +37,14 @@ export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> 
   Schedule.spaced("30 seconds")
 ]).pipe(Schedule.jittered, Schedule.setInputType<SoraConnectionError>())
 
+const scheduleOf = (option: Options["reconnect"]): Schedule.Schedule<unknown, SoraConnectionError> | undefined =>
+  option === true ? reconnectSchedule : option === false ? undefined : option
+
+const retryOn = (schedule: Schedule.Schedule<unknown, SoraConnectionError>) => ({
+  schedule,
+  while: (error: SoraConnectionError) => error.isRetryable
+})
+
 /** Ends that were meant, by this program or by somebody with the server's API. */
 const isFinal = (reason: DisconnectReason): boolean =>
   reason._tag === "Released" ||
@@ -48,7 +58,9 @@ export const make = Effect.fnUntraced(function*(
   SoraConnectionError,
   PeerConnection | Socket.WebSocketConstructor | Scope.Scope
 > {
-  const schedule = options.reconnect === true ? reconnectSchedule : options.reconnect || undefined
+  yield* ConnectOptions.check(options)
+  const schedule = scheduleOf(options.reconnect)
+  const retrySchedule = scheduleOf(options.retryConnect)
   const scope = yield* Effect.scope
   const state = yield* SubscriptionRef.make<State>({ _tag: "Connected", switched: false })
   const signaling = yield* PubSub.sliding<Take.Take<SignalingEvent>>({ capacity: Capacity, replay: Replay })
@@ -74,7 +86,11 @@ export const make = Effect.fnUntraced(function*(
     Effect.suspend(() => {
       if (finished) return Effect.void
       finished = true
-      channel?.end(reason)
+      try {
+        channel?.end(reason)
+      } catch {
+        // Whoever listens to it, the others are still to be told.
+      }
       for (const pubsub of [signaling, notify, push, tracks]) PubSub.publishUnsafe<Take.Take<any>>(pubsub, Exit.void)
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
@@ -90,7 +106,7 @@ export const make = Effect.fnUntraced(function*(
     return { ...session, close: Scope.close(held, Exit.void) }
   })
 
-  let session = yield* connect
+  let session = yield* retrySchedule === undefined ? connect : Effect.retry(connect, retryOn(retrySchedule))
   if (session.rpc !== undefined) channel?.attach(session.rpc)
 
   const supervise = Effect.gen(function*() {
@@ -111,7 +127,7 @@ export const make = Effect.fnUntraced(function*(
           Effect.andThen(Effect.sync(() => attempt++), Effect.logDebug(`attempt to reconnect failed: ${message}`))
         ),
         Effect.tapError(() => announce),
-        Effect.retry({ schedule, while: (error) => error.isRetryable }),
+        Effect.retry(retryOn(schedule)),
         Effect.tapError(({ message, reason: cause }) =>
           Effect.andThen(
             Effect.logWarning(`gave up reconnecting: ${message}`),
@@ -126,7 +142,14 @@ export const make = Effect.fnUntraced(function*(
       if (session.rpc !== undefined) channel?.attach(session.rpc)
       yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
     }
-  })
+  }).pipe(
+    // A schedule or a logger may die, and nobody else would end what it leaves.
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.failCause(cause as Cause.Cause<never>)
+        : Effect.andThen(finish(new ClientFault({ cause: Cause.squash(cause) })), Effect.suspend(() => session.close))
+    )
+  )
   yield* Effect.forkIn(supervise, scope)
 
   const first = session
