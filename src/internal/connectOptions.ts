@@ -2,6 +2,7 @@
  * The options of a connection, checked before anything is dialled.
  */
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Signaling from "../Signaling.ts"
@@ -51,9 +52,17 @@ const Again = Schema.declare(
   { expected: "true, false or a Schedule" }
 )
 
+const isJson = Schema.is(Schema.Json)
+
+const Metadata = Schema.declare(
+  (input): input is NonNullable<Options["metadata"]> =>
+    isJson(Redacted.isRedacted(input) ? Redacted.value(input) : input),
+  { expected: "a JSON value, or a Redacted one" }
+)
+
 const Own = Schema.Struct({
   signalingUrls: SignalingUrls,
-  metadata: Schema.optional(Schema.Union([Schema.Redacted(Schema.Json), Schema.Json])),
+  metadata: Schema.optional(Metadata),
   headers: Schema.optional(Headers),
   media: Schema.optional(Media),
   connectTimeout: Schema.optional(Time),

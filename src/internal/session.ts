@@ -338,7 +338,8 @@ export const connect = Effect.fnUntraced(function*(
   /** What the RPC client uses of a channel; what throws there is the end of the connection, and not of a call. */
   const guarded = (channel: DataChannelLike): DataChannelLike => {
     const broken = <A>(cause: unknown, instead: A): A => {
-      end(new ClientFault({ cause }))
+      // Not now: whoever asks is in the midst of a call.
+      queueMicrotask(() => end(new ClientFault({ cause })))
       return instead
     }
     return {
