@@ -12,6 +12,7 @@ import { Socket } from "effect/socket"
 import * as Werift from "../../src/internal/werift.ts"
 import { connect, first, reasonOf } from "../utils/connect.ts"
 import * as ScriptedPeer from "../utils/scriptedPeer.ts"
+import * as ScriptedSora from "../utils/scriptedSora.ts"
 
 const Hang = SoraMethod.make("Hang")
 const server = SoraServer.make({ handlers: [SoraMethod.handle(Hang, () => Effect.never)] })
@@ -177,22 +178,32 @@ describe("a logger that throws", () => {
       assert.strictEqual((yield* reasonOf(connection)).message, "the client failed: broken")
       yield* closesInTime(close)
     }).pipe(Effect.provide(Logger.layer([Logger.make(broken)]))))
+
+  it.live("ends the connection that gives up being made again", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const { url } = yield* server.pipe(Scope.provide(scope))
+      const { connection } = yield* connect({ url, reconnect: Schedule.recurs(0) })
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* reasonOf(connection)).message, "the client failed: broken")
+    }).pipe(Effect.provide(Logger.layer([Logger.make(broken)]))))
 })
 
 describe("a WebSocket that throws", () => {
-  it.live("from close is let go", () =>
+  it.live("from close is cut off", () =>
     Effect.gen(function*() {
-      const { url } = yield* server
+      const sora = yield* ScriptedSora.make(() => Effect.void)
       const sockets = Layer.succeed(
         Socket.WebSocketConstructor,
         (url) => veil<Socket.WebSocketLike>(new NodeWS.WebSocket(url), (member) => member === "close")
       )
-      const scope = yield* Scope.fork(yield* Effect.scope)
-      yield* SoraConnection.make(options(url)).pipe(
-        Scope.provide(scope),
-        Effect.provide([NodeSora.layerPlatform({ iceAdditionalHostAddresses: ["127.0.0.1"] }), sockets])
+      const error = yield* SoraConnection.make({ ...options(sora.url), connectTimeout: "200 millis" }).pipe(
+        Effect.scoped,
+        Effect.provide([NodeSora.layerPlatform(), sockets]),
+        Effect.flip
       )
-      yield* closesInTime(Scope.close(scope, Exit.void))
+      assert.strictEqual(error.reason._tag, "ConnectTimeout")
+      yield* sora.allClosed
     }))
 })
 
