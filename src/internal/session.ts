@@ -62,6 +62,9 @@ const DisconnectedGrace = Duration.seconds(10)
  */
 const CloseGrace = Duration.millis(500)
 
+/** How long what is under way may take to stop: two closing handshakes of WebSockets. */
+const StopGrace = Duration.seconds(2)
+
 /** How long what a WebRTC implementation closes may take; one that never says it is done holds nobody up. */
 const ReleaseGrace = Duration.seconds(5)
 
@@ -271,12 +274,9 @@ export const connect = Effect.fnUntraced(function*(
     // A server that did not get as far as a connection gets less time to see it end.
     const patience = connected ? disconnectTimeout : Duration.min(disconnectTimeout, Duration.seconds(1))
     if (sayGoodbye(why)) yield* Effect.timeoutOption(Deferred.await(allClosed), patience)
-    const release = Scope.close(working, Exit.void).pipe(
-      Effect.andThen(Effect.suspend(() => socket?.close("disconnected") ?? Effect.void)),
-      Effect.ensuring(Scope.close(held, Exit.void))
-    )
-    // Beside, where waiting for it can end.
-    yield* Effect.timeoutOption(Fiber.await(yield* Effect.forkDetach(release)), ReleaseGrace)
+    yield* bounded(Scope.close(working, Exit.void), StopGrace)
+    if (socket !== undefined) yield* bounded(socket.close("disconnected"), ReleaseGrace)
+    yield* bounded(Scope.close(held, Exit.void), ReleaseGrace)
   })
 
   // In a fiber of its own, which nobody interrupts: an interrupted caller still says goodbye.
@@ -691,6 +691,13 @@ export const connect = Effect.fnUntraced(function*(
     ended: Deferred.await(endedBy)
   }
 })
+
+/** Whether or not it fails, and beside: a finalizer of the user's that does not come back must not be waited for. */
+const bounded = (effect: Effect.Effect<void>, duration: Duration.Duration): Effect.Effect<void> =>
+  Effect.flatMap(
+    Effect.forkDetach(effect),
+    (fiber) => Effect.asVoid(Effect.timeoutOption(Fiber.await(fiber), duration))
+  )
 
 /** What `connect` says goes to the new node too, so it must be reached no less safely than the old one. */
 const redirectIssue = (from: string, location: string): string | undefined => {

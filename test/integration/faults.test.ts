@@ -11,6 +11,7 @@ import { SoraServer } from "effect-sora-rpc/server"
 import { Socket } from "effect/socket"
 import * as Werift from "../../src/internal/werift.ts"
 import { connect, first, reasonOf } from "../utils/connect.ts"
+import { Nowhere } from "../utils/nowhere.ts"
 import * as ScriptedPeer from "../utils/scriptedPeer.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
@@ -147,6 +148,28 @@ describe("a WebRTC implementation that throws", () => {
         assert.strictEqual((yield* client.connection.state)._tag, "Disconnected")
       }))
   }
+})
+
+describe("a peer connection that is never made", () => {
+  it.live("does not keep the attempt, nor its WebSocket", () =>
+    Effect.gen(function*() {
+      const sora = yield* ScriptedSora.make((peer) =>
+        Effect.map(peer.take, () =>
+          peer.send({ type: "offer", connection_id: "C", sdp: Nowhere, data_channels: [{ label: "rpc" }] }))
+      )
+      const never = Layer.succeed(PeerConnection.PeerConnection, {
+        environment: "broken",
+        make: () =>
+          Effect.uninterruptible(Effect.never)
+      })
+      const error = yield* SoraConnection.make({ ...options(sora.url), connectTimeout: "200 millis" }).pipe(
+        Effect.scoped,
+        Effect.provide([never, NodeWS.layerWebSocketConstructor]),
+        Effect.flip
+      )
+      assert.strictEqual(error.reason._tag, "ConnectTimeout")
+      yield* sora.allClosed
+    }))
 })
 
 describe("a reconnect schedule that dies", () => {

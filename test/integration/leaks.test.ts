@@ -133,14 +133,18 @@ describe("nothing is left of", { concurrent: false }, () => {
       peer.close(1000, "TYPE-DISCONNECT")
     }))
 
-  it.live("40 connections that were made, and 40 that were given up on the way", () =>
-    leavesNothing(Effect.gen(function*() {
-      const { url } = yield* server
-      const running = resources()
-      yield* Connects.make(url, 40)
-      yield* Connects.interrupt(url, 40, 7)
-      assert.deepStrictEqual(yield* Connects.settled(resources, running), running)
-    })), 60_000)
+  it.live(
+    "40 connections that were made, and 40 that were given up on the way",
+    () =>
+      leavesNothing(Effect.gen(function*() {
+        const { url } = yield* server
+        const running = resources()
+        yield* Connects.make(url, 40)
+        yield* Connects.interrupt(url, 40, 7)
+        assert.deepStrictEqual(yield* Connects.settled(resources, running), running)
+      })),
+    60_000
+  )
 
   it.live("a server that is stopped under its clients", () =>
     leavesNothing(Effect.gen(function*() {
