@@ -72,9 +72,16 @@ export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
    * another connection: the scope closed, or Sora's API said
    * `DISCONNECTED-API`. Nor is a refusal that retrying cannot cure, such as one
    * by the authentication. The connection that the layer begins with is not
-   * retried.
+   * retried: see `retryConnect`.
    */
   readonly reconnect?: boolean | Schedule.Schedule<unknown, SoraConnectionError> | undefined
+  /**
+   * Whether the connection that the layer begins with is tried again when it
+   * could not be made, and when: as `reconnect`, and independent of it. Each
+   * attempt has its own `connectTimeout`. Bad options, and a refusal that
+   * retrying cannot cure, fail at once. Default false.
+   */
+  readonly retryConnect?: boolean | Schedule.Schedule<unknown, SoraConnectionError> | undefined
 }
 
 /** Set by this library: RPC needs DataChannel signaling, the others describe the client. */

@@ -27,11 +27,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as LayerMap from "effect/LayerMap"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { check, isTime } from "./internal/options.ts"
 import { SoraConnection } from "./internal/soraConnection.ts"
 import type { SoraConnectionError } from "./SoraConnectionError.ts"
 import type { SoraRpc } from "./SoraRpc.ts"
+import type { InvalidOptions } from "./SoraRpcError.ts"
 
 /**
  * How connections are made, and how long they stay.
@@ -50,6 +53,16 @@ export interface Options<R = never> {
    */
   readonly idleTimeToLive?: Duration.Input | ((channelId: string) => Duration.Input) | undefined
 }
+
+const isFunction = (input: unknown): input is (channelId: string) => any => typeof input === "function"
+
+const checkOptions = check(Schema.Struct({
+  lookup: Schema.declare(isFunction, { expected: "a function from a channel id to a layer" }),
+  idleTimeToLive: Schema.optional(Schema.declare(
+    (input): input is NonNullable<Options["idleTimeToLive"]> => isFunction(input) || isTime(input),
+    { expected: "a duration of at least 0, such as \"1 minute\", or a function from a channel id to one" }
+  ))
+}))
 
 /**
  * Connections by channel id. Has what every `LayerMap` has: `get`,
@@ -71,7 +84,8 @@ export class SoraRpcMap
  */
 export const make = Effect.fnUntraced(function*<R = never>(
   options: Options<R>
-): Effect.fn.Return<SoraRpcMap["Service"], never, R | Scope.Scope> {
+): Effect.fn.Return<SoraRpcMap["Service"], InvalidOptions, R | Scope.Scope> {
+  yield* checkOptions(options)
   const scope = yield* Effect.scope
   // Which connection of a channel the map has now, so that an old one that ends late does not take a new one along.
   const newest = new Map<string, symbol>()
@@ -98,7 +112,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
       const release = Effect.sync(() => {
         if (isNewest()) newest.delete(channelId)
       })
-      return options.lookup(channelId).pipe(
+      // Within the layer, so that a lookup that throws is a layer that fails, and is forgotten as one.
+      return Layer.suspend(() => options.lookup(channelId)).pipe(
         Layer.tap(forgetWhenEnded),
         Layer.tapCause(() => forget),
         Layer.provideMerge(Layer.effectDiscard(Effect.addFinalizer(() => release)))
@@ -137,7 +152,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
  *
  * @category layers
  */
-export const layer = <R = never>(options: Options<R>): Layer.Layer<SoraRpcMap, never, R> =>
+export const layer = <R = never>(options: Options<R>): Layer.Layer<SoraRpcMap, InvalidOptions, R> =>
   Layer.effect(SoraRpcMap, make(options))
 
 /**

@@ -118,7 +118,8 @@ export interface Ended<A> {
  */
 export const fromDataChannel = (
   channel: DataChannelLike,
-  options: Options | undefined
+  /** `endsWithChannel: false` leaves the end to the owner, who may learn a better reason than that it closed. */
+  options: Options & { readonly endsWithChannel?: boolean } | undefined
 ): Ended<RpcChannel> => {
   const compress = options?.compress ?? false
   const frames = options?.frames ?? "text"
@@ -147,15 +148,18 @@ export const fromDataChannel = (
   if ("binaryType" in channel) (channel as { binaryType: string }).binaryType = "arraybuffer"
   channel.bufferedAmountLowThreshold = highWaterMark >> 1
   channel.addEventListener("message", onMessage)
-  channel.addEventListener("close", onClose)
-  channel.addEventListener("error", onError)
+  if (options?.endsWithChannel !== false) {
+    channel.addEventListener("close", onClose)
+    channel.addEventListener("error", onError)
+  }
   channel.addEventListener("bufferedamountlow", core.onWritable)
 
   return {
     end: core.end,
     channel: {
       listenUnsafe: core.listenUnsafe,
-      isWritable: () => channel.bufferedAmount < highWaterMark,
+      // One that has closed is not refused: its end, with the reason, is about to be told.
+      isWritable: () => channel.readyState === "open" && channel.bufferedAmount < highWaterMark,
       sendUnsafe(frame) {
         const reason = core.ended()
         if (reason !== undefined) return gone(reason)

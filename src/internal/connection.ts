@@ -2,6 +2,7 @@
  * The connection that a program sees: one session, or, with `reconnect`, one
  * after the other under the same streams, state and `rpc` channel.
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,7 +18,9 @@ import type { PeerConnection, TrackEvent } from "../PeerConnection.ts"
 import type * as Signaling from "../Signaling.ts"
 import type { Options, SignalingEvent, State } from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
-import { type DisconnectReason, Released, ServerClosed } from "../SoraRpcError.ts"
+import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../SoraRpcError.ts"
+import * as ConnectOptions from "./connectOptions.ts"
+import * as Hop from "./hop.ts"
 import * as ReconnectingChannel from "./reconnectingChannel.ts"
 import * as Session from "./session.ts"
 import type { SoraConnection } from "./soraConnection.ts"
@@ -35,6 +38,14 @@ export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> 
   Schedule.spaced("30 seconds")
 ]).pipe(Schedule.jittered, Schedule.setInputType<SoraConnectionError>())
 
+const scheduleOf = (option: Options["reconnect"]): Schedule.Schedule<unknown, SoraConnectionError> | undefined =>
+  option === true ? reconnectSchedule : option === false ? undefined : option
+
+const retryOn = (schedule: Schedule.Schedule<unknown, SoraConnectionError>) => ({
+  schedule,
+  while: (error: SoraConnectionError) => error.isRetryable
+})
+
 /** Ends that were meant, by this program or by somebody with the server's API. */
 const isFinal = (reason: DisconnectReason): boolean =>
   reason._tag === "Released" ||
@@ -48,7 +59,9 @@ export const make = Effect.fnUntraced(function*(
   SoraConnectionError,
   PeerConnection | Socket.WebSocketConstructor | Scope.Scope
 > {
-  const schedule = options.reconnect === true ? reconnectSchedule : options.reconnect || undefined
+  yield* ConnectOptions.check(options)
+  const schedule = scheduleOf(options.reconnect)
+  const retrySchedule = scheduleOf(options.retryConnect)
   const scope = yield* Effect.scope
   const state = yield* SubscriptionRef.make<State>({ _tag: "Connected", switched: false })
   const signaling = yield* PubSub.sliding<Take.Take<SignalingEvent>>({ capacity: Capacity, replay: Replay })
@@ -90,7 +103,7 @@ export const make = Effect.fnUntraced(function*(
     return { ...session, close: Scope.close(held, Exit.void) }
   })
 
-  let session = yield* connect
+  let session = yield* retrySchedule === undefined ? connect : Effect.retry(connect, retryOn(retrySchedule))
   channel?.attach(session.rpc)
 
   const supervise = Effect.gen(function*() {
@@ -112,7 +125,7 @@ export const make = Effect.fnUntraced(function*(
           Effect.andThen(Effect.sync(() => attempt++), Effect.logDebug(`attempt to reconnect failed: ${message}`))
         ),
         Effect.tapError(() => announce),
-        Effect.retry({ schedule, while: (error) => error.isRetryable }),
+        Effect.retry(retryOn(schedule)),
         Effect.tapError(({ message, reason: cause }) =>
           Effect.andThen(
             Effect.logWarning(`gave up reconnecting: ${message}`),
@@ -127,7 +140,14 @@ export const make = Effect.fnUntraced(function*(
       channel?.attach(session.rpc)
       yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
     }
-  })
+  }).pipe(
+    // A schedule or a logger may die, and nobody else would end what it leaves.
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.failCause(cause as Cause.Cause<never>)
+        : Effect.andThen(finish(new ClientFault({ cause: Cause.squash(cause) })), Effect.suspend(() => session.close))
+    )
+  )
   yield* Effect.forkIn(supervise, scope)
 
   const first = session
@@ -141,11 +161,11 @@ export const make = Effect.fnUntraced(function*(
     rpcMethods: () => session.rpcMethods(),
     dataChannels: () => session.dataChannels(),
     state: SubscriptionRef.get(state),
-    changes: Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected"),
-    notify: Stream.fromPubSubTake(notify),
-    push: Stream.fromPubSubTake(push),
-    tracks: Stream.fromPubSubTake(tracks),
-    signaling: Stream.fromPubSubTake(signaling),
+    changes: Hop.stream(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected")),
+    notify: Hop.stream(Stream.fromPubSubTake(notify)),
+    push: Hop.stream(Stream.fromPubSubTake(push)),
+    tracks: Hop.stream(Stream.fromPubSubTake(tracks)),
+    signaling: Hop.stream(Stream.fromPubSubTake(signaling)),
     rpcChannel: Option.fromUndefinedOr(channel?.channel ?? first.rpc)
   }
 })

@@ -31,7 +31,8 @@ export const millisOf = (input: unknown): number | undefined => {
   }
 }
 
-const isTime = (input: unknown): input is Duration.Input => (millisOf(input) ?? -1) >= 0
+/** @internal */
+export const isTime = (input: unknown): input is Duration.Input => (millisOf(input) ?? -1) >= 0
 
 /**
  * A `Duration.Input` of at least zero; `Duration.infinity` is one.

@@ -46,6 +46,8 @@ import {
 } from "../SoraRpcError.ts"
 import * as Channel from "./channel.ts"
 import * as ConnectMessage from "./connectMessage.ts"
+import * as Hop from "./hop.ts"
+import { MaxSignalingBytes, sdpIssue, tooLong } from "./limits.ts"
 import * as Media from "./media.ts"
 import * as SignalingSocket from "./signalingSocket.ts"
 
@@ -61,9 +63,20 @@ const DisconnectedGrace = Duration.seconds(10)
  */
 const CloseGrace = Duration.millis(500)
 
+/** How long what is under way may take to stop: two closing handshakes of WebSockets. */
+const StopGrace = Duration.seconds(2)
+
+/** How long what a WebRTC implementation closes may take; one that never says it is done holds nobody up. */
+const ReleaseGrace = Duration.seconds(5)
+
 type Event =
-  | { readonly _tag: "SocketMessage"; readonly text: string }
-  | { readonly _tag: "SocketEnded"; readonly reason: ServerClosed | SocketLost }
+  | { readonly _tag: "SocketMessage"; readonly node: number; readonly text: string }
+  | {
+    readonly _tag: "SocketEnded"
+    readonly node: number
+    readonly reason: ServerClosed | SocketLost
+    readonly invalid: Signaling.InvalidMessage | undefined
+  }
   | { readonly _tag: "ChannelMessage"; readonly label: string; readonly text: string }
   | { readonly _tag: "ChannelOpen"; readonly label: string }
   | { readonly _tag: "ChannelClosed"; readonly label: string; readonly detail?: string }
@@ -122,6 +135,8 @@ export const connect = Effect.fnUntraced(function*(
   // Everything that the connection holds. Closed by `teardown`, never by the caller's scope alone,
   // because the goodbye needs it alive.
   const held = yield* Scope.make()
+  // The fibers that make more of it, so the first to go: none dials on what is closed already.
+  const working = yield* Scope.make()
   const inbox = yield* Queue.unbounded<Event>()
   const ready = yield* Deferred.make<void, SoraConnectionError>()
   const endedBy = yield* Deferred.make<DisconnectReason>()
@@ -140,7 +155,8 @@ export const connect = Effect.fnUntraced(function*(
   let ignoreSocket = false
   let answered = false
   let sending = false
-  let redirects = 0
+  /** Which node of the cluster is spoken to: what one that redirected says after that is of no interest. */
+  let node = 0
   let peerChanges = 0
   const candidates: Array<Signaling.ClientMessage> = []
 
@@ -158,9 +174,10 @@ export const connect = Effect.fnUntraced(function*(
 
   const sendOnChannel = (label: string, message: Signaling.ClientMessage): boolean => {
     const open = channels.get(label)
-    if (open === undefined || open.channel.readyState !== "open") return false
+    if (open === undefined) return false
     const wire = Signaling.encodeClientMessage(message)
     try {
+      if (open.channel.readyState !== "open") return false
       open.channel.send(Channel.encodeMessage(JSON.stringify(wire), open.compress))
     } catch {
       return false
@@ -180,10 +197,41 @@ export const connect = Effect.fnUntraced(function*(
   const end = (why: DisconnectReason, error?: SoraConnectionErrorReason) => {
     if (endReason !== undefined) return
     endReason = why
-    rpc?.end(why)
+    endRpc(why)
     Deferred.doneUnsafe(endedBy, Exit.succeed(why))
     Deferred.doneUnsafe(ready, Exit.fail(fail(error ?? errorOf(why))))
     checkClosed()
+  }
+
+  const endRpc = (why: DisconnectReason) => {
+    try {
+      rpc?.end(why)
+    } catch {
+      // A DataChannel that cannot be let go in peace is no reason to tell nobody of the end.
+    }
+  }
+
+  /**
+   * A listener for an event of the WebRTC implementation. What it throws there ends the connection: thrown back, it
+   * would be lost, or the end of the process.
+   */
+  const heard = <Args extends Array<any>>(listener: (...args: Args) => void) => (...args: Args) => {
+    try {
+      listener(...args)
+    } catch (cause) {
+      end(new ClientFault({ cause }))
+    }
+  }
+
+  /** Takes a listener off, or closes; what fails there has no other consequence. */
+  const letGo = (...each: ReadonlyArray<() => void>) => {
+    for (const run of each) {
+      try {
+        run()
+      } catch {
+        // as above
+      }
+    }
   }
 
   const errorOf = (why: DisconnectReason): SoraConnectionErrorReason =>
@@ -227,8 +275,9 @@ export const connect = Effect.fnUntraced(function*(
     // A server that did not get as far as a connection gets less time to see it end.
     const patience = connected ? disconnectTimeout : Duration.min(disconnectTimeout, Duration.seconds(1))
     if (sayGoodbye(why)) yield* Effect.timeoutOption(Deferred.await(allClosed), patience)
-    if (socket !== undefined) yield* socket.close("disconnected")
-    yield* Scope.close(held, Exit.void)
+    yield* bounded(Scope.close(working, Exit.void), StopGrace)
+    if (socket !== undefined) yield* bounded(socket.close("disconnected"), ReleaseGrace)
+    yield* bounded(Scope.close(held, Exit.void), ReleaseGrace)
   })
 
   // In a fiber of its own, which nobody interrupts: an interrupted caller still says goodbye.
@@ -265,14 +314,15 @@ export const connect = Effect.fnUntraced(function*(
     return last === undefined ? Effect.void : Effect.asVoid(beside(last.close("switched to DataChannels")))
   })
 
-  const dial = Effect.fnUntraced(function*(urls: ReadonlyArray<string>, redirect: boolean) {
+  const dial = Effect.fnUntraced(function*(urls: ReadonlyArray<string>) {
+    const dialled = node
     waitingFor = "a signaling URL to open"
     const opened = yield* SignalingSocket.open(urls, {
       headers: options.headers,
       openTimeout,
       attemptDelay,
-      onMessage: (text) => Queue.offerUnsafe(inbox, { _tag: "SocketMessage", text }),
-      onEnd: (reason) => Queue.offerUnsafe(inbox, { _tag: "SocketEnded", reason })
+      onMessage: (text) => Queue.offerUnsafe(inbox, { _tag: "SocketMessage", node: dialled, text }),
+      onEnd: (reason, invalid) => Queue.offerUnsafe(inbox, { _tag: "SocketEnded", node: dialled, reason, invalid })
     }).pipe(
       Scope.provide(held),
       Effect.provideService(Socket.WebSocketConstructor, webSocketConstructor),
@@ -280,17 +330,47 @@ export const connect = Effect.fnUntraced(function*(
     )
     socket = opened
     waitingFor = "the server's offer"
-    sendOnSocket(redirect ? { ...connectMessage, redirect: true } : connectMessage)
+    sendOnSocket(dialled > 0 ? { ...connectMessage, redirect: true } : connectMessage)
   })
 
-  /** What takes the listeners off again, of all channels that ever were. */
+  /** What takes the listeners off again, of the peer and all channels that ever were. */
   const listeners: Array<() => void> = []
-  yield* Scope.addFinalizer(
-    held,
-    Effect.sync(() => {
-      for (const detach of listeners) detach()
-    })
-  )
+
+  /** What the RPC client uses of a channel; what throws there is the end of the connection, and not of a call. */
+  const guarded = (channel: DataChannelLike): DataChannelLike => {
+    const broken = <A>(cause: unknown, instead: A): A => {
+      // Not now: whoever asks is in the midst of a call.
+      queueMicrotask(() => end(new ClientFault({ cause })))
+      return instead
+    }
+    return {
+      label: channel.label,
+      get readyState() {
+        try {
+          return channel.readyState
+        } catch (cause) {
+          return broken(cause, "closed")
+        }
+      },
+      get bufferedAmount() {
+        try {
+          return channel.bufferedAmount
+        } catch (cause) {
+          return broken(cause, Infinity)
+        }
+      },
+      get bufferedAmountLowThreshold() {
+        return channel.bufferedAmountLowThreshold
+      },
+      set bufferedAmountLowThreshold(bytes) {
+        channel.bufferedAmountLowThreshold = bytes
+      },
+      send: (data) => channel.send(data),
+      close: () => channel.close(),
+      addEventListener: (type, listener) => channel.addEventListener(type, listener),
+      removeEventListener: (type, listener) => letGo(() => channel.removeEventListener(type, listener))
+    }
+  }
 
   const attachChannel = (channel: DataChannelLike) => {
     const { label } = channel
@@ -300,12 +380,14 @@ export const connect = Effect.fnUntraced(function*(
     if ("binaryType" in channel) (channel as { binaryType: string }).binaryType = "arraybuffer"
 
     const current = () => channels.get(label)?.channel === channel
-    const onOpen = () => {
+    const onOpen = heard(() => {
       if (label === "rpc" && current()) {
-        rpc = Channel.fromDataChannel(channel, { compress, maxMessageBytes: maxMessageBytes() })
+        endRpc(new ChannelClosed({ label }))
+        const options = { compress, maxMessageBytes: maxMessageBytes(), endsWithChannel: false }
+        rpc = Channel.fromDataChannel(guarded(channel), options)
       }
       Queue.offerUnsafe(inbox, { _tag: "ChannelOpen", label })
-    }
+    })
     const onMessage = (event: { readonly data: unknown }) => {
       if (label === "rpc" || label.startsWith("#")) return
       try {
@@ -320,6 +402,12 @@ export const connect = Effect.fnUntraced(function*(
     const onError = () => {
       if (current()) Queue.offerUnsafe(inbox, { _tag: "ChannelClosed", label, detail: "it reported an error" })
     }
+    listeners.push(
+      () => channel.removeEventListener("open", onOpen),
+      () => channel.removeEventListener("message", onMessage),
+      () => channel.removeEventListener("close", onClose),
+      () => channel.removeEventListener("error", onError)
+    )
     // A label that comes again replaces the first one (section 3.2).
     previous?.channel.close()
     if (channel.readyState === "open") onOpen()
@@ -327,12 +415,6 @@ export const connect = Effect.fnUntraced(function*(
     channel.addEventListener("message", onMessage)
     channel.addEventListener("close", onClose)
     channel.addEventListener("error", onError)
-    listeners.push(() => {
-      channel.removeEventListener("open", onOpen)
-      channel.removeEventListener("message", onMessage)
-      channel.removeEventListener("close", onClose)
-      channel.removeEventListener("error", onError)
-    })
   }
 
   /** What the server's SDP allows, in bytes (RFC 8841: 65,536 when it does not say, 0 is no limit). */
@@ -343,8 +425,8 @@ export const connect = Effect.fnUntraced(function*(
   }
 
   const attachPeer = (made: PeerConnectionLike) => {
-    const onDataChannel = (event: { readonly channel: DataChannelLike }) => attachChannel(event.channel)
-    const onCandidate = (event: { readonly candidate?: any }) => {
+    const onDataChannel = heard((event: { readonly channel: DataChannelLike }) => attachChannel(event.channel))
+    const onCandidate = heard((event: { readonly candidate?: any }) => {
       // The end of candidates, `null` or an empty string, is not told to Sora (section 2.5).
       if (!event.candidate?.candidate) return
       const json = typeof event.candidate.toJSON === "function" ? event.candidate.toJSON() : event.candidate
@@ -354,24 +436,21 @@ export const connect = Effect.fnUntraced(function*(
         _tag: "Candidate",
         candidate: { type: "candidate", candidate, ...Object.fromEntries(members) }
       })
-    }
-    const onState = () => Queue.offerUnsafe(inbox, { _tag: "PeerState", state: made.connectionState })
-    const onTrack = (event: TrackEvent) => {
+    })
+    const onState = heard(() => Queue.offerUnsafe(inbox, { _tag: "PeerState", state: made.connectionState }))
+    const onTrack = heard((event: TrackEvent) => {
       if (Media.isRemote(event, offer?.connectionId)) observer.onTrack(event)
-    }
+    })
+    listeners.push(
+      () => made.removeEventListener("track", onTrack),
+      () => made.removeEventListener("datachannel", onDataChannel),
+      () => made.removeEventListener("icecandidate", onCandidate),
+      () => made.removeEventListener("connectionstatechange", onState)
+    )
     made.addEventListener("track", onTrack)
     made.addEventListener("datachannel", onDataChannel)
     made.addEventListener("icecandidate", onCandidate)
     made.addEventListener("connectionstatechange", onState)
-    return Scope.addFinalizer(
-      held,
-      Effect.sync(() => {
-        made.removeEventListener("track", onTrack)
-        made.removeEventListener("datachannel", onDataChannel)
-        made.removeEventListener("icecandidate", onCandidate)
-        made.removeEventListener("connectionstatechange", onState)
-      })
-    )
   }
 
   const step = <A>(name: string, run: () => Promise<A>) =>
@@ -391,12 +470,16 @@ export const connect = Effect.fnUntraced(function*(
     return made.localDescription?.sdp ?? answer.sdp
   })
 
+  const reAnswer = (made: PeerConnectionLike, { sdp, type }: { readonly sdp: string; readonly type: string }) => {
+    const issue = sdpIssue(sdp)
+    return issue === undefined
+      ? answer(made, sdp)
+      : fail(new NegotiationFailed({ step: `reading the ${type}`, cause: new Error(issue) }))
+  }
+
   const onOffer = Effect.fnUntraced(function*(received: Signaling.Offer) {
-    if (!/^m=application /m.test(received.sdp)) {
-      // werift accepts any text as SDP and then waits for ever.
-      const issue = "its sdp has no m=application section, so there can be no DataChannel"
-      return yield* fail(new Signaling.InvalidMessage({ messageType: "offer", issue }))
-    }
+    const issue = sdpIssue(received.sdp)
+    if (issue !== undefined) return yield* fail(new Signaling.InvalidMessage({ messageType: "offer", issue }))
     const made = yield* platform.make({
       iceServers: (received.config?.iceServers ?? []).map(({ urls, ...credentials }) => ({
         urls: typeof urls === "string" ? [urls] : urls,
@@ -405,7 +488,9 @@ export const connect = Effect.fnUntraced(function*(
       iceTransportPolicy: received.config?.iceTransportPolicy ?? "all"
     }).pipe(Scope.provide(held))
     peer = made
-    yield* attachPeer(made)
+    // Before the peer is closed: that is no news any more.
+    yield* Scope.addFinalizer(held, Effect.sync(() => letGo(...listeners)))
+    attachPeer(made)
     const sdp = yield* answer(made, received.sdp)
     sendOnSocket({ type: "answer", sdp })
     answered = true
@@ -435,6 +520,7 @@ export const connect = Effect.fnUntraced(function*(
   // ---------------------------------------------------------------- what happens
 
   const onMessage = Effect.fnUntraced(function*(text: string, label: string | undefined) {
+    if (text.length > MaxSignalingBytes) return yield* onInvalid(new Signaling.InvalidMessage({ issue: tooLong }))
     const parsed = Signaling.parseMessage(text)
     if (Result.isFailure(parsed)) return yield* onInvalid(parsed.failure)
     observer.onMessage(
@@ -454,17 +540,15 @@ export const connect = Effect.fnUntraced(function*(
         if (label !== undefined) return
         // Later than it may come: the node gives the connection up.
         if (offer !== undefined) return end(new Redirected())
-        if (++redirects > MaxRedirects) {
-          return end(new Released(), new TooManyRedirects({ count: redirects }))
-        }
         const last = socket
-        const issue = redirectIssue(last?.url ?? "", message.location)
-        if (issue !== undefined) {
-          return end(new Released(), new Signaling.InvalidMessage({ messageType: "redirect", issue }))
-        }
+        const refuse = (issue: string) =>
+          end(new Released(), new Signaling.InvalidMessage({ messageType: "redirect", issue }))
+        if (last === undefined) return refuse("it came before the connect")
+        const issue = redirectIssue(last.url, message.location)
+        if (issue !== undefined) return refuse(issue)
+        if (++node > MaxRedirects) return end(new Released(), new TooManyRedirects({ count: node }))
         socket = undefined
-        const hangUp = last === undefined ? Effect.void : last.close("redirected")
-        return yield* Queue.offer(negotiations, Effect.andThen(hangUp, dial([message.location], true)))
+        return yield* Queue.offer(negotiations, Effect.andThen(last.close("redirected"), dial([message.location])))
       }
       case "offer": {
         if (offer !== undefined) return
@@ -480,7 +564,7 @@ export const connect = Effect.fnUntraced(function*(
         if (message.type === "re-offer" && message.rpcMethods !== undefined) rpcMethods = message.rpcMethods
         return yield* Queue.offer(
           negotiations,
-          Effect.map(answer(made, message.sdp), (sdp) => {
+          Effect.map(reAnswer(made, message), (sdp) => {
             const answered = { type: message.type === "update" ? "update" : "re-answer", sdp } as const
             // The WebSocket may have been given up meanwhile. (Then a pong has no place to go: on the DataChannel
             // it would be a violation.)
@@ -519,12 +603,13 @@ export const connect = Effect.fnUntraced(function*(
   const onEvent = Effect.fnUntraced(function*(event: Event) {
     switch (event._tag) {
       case "SocketMessage":
-        return endReason === undefined ? yield* onMessage(event.text, undefined) : undefined
+        return endReason === undefined && event.node === node ? yield* onMessage(event.text, undefined) : undefined
       case "ChannelMessage":
         return endReason === undefined ? yield* onMessage(event.text, event.label) : undefined
       case "SocketEnded": {
+        if (event.node !== node) return
         socket = undefined
-        if (!(switched && ignoreSocket)) end(event.reason)
+        if (!(switched && ignoreSocket)) end(event.reason, event.invalid)
         return checkClosed()
       }
       case "ChannelOpen": {
@@ -564,7 +649,7 @@ export const connect = Effect.fnUntraced(function*(
   })
 
   /** A loop that died would leave a connection that looks alive: its defect is the end. */
-  const guarded = <A>(step: Effect.Effect<A>) =>
+  const loop = <A>(step: Effect.Effect<A>) =>
     step.pipe(
       Effect.forever,
       Effect.catchCause((cause) =>
@@ -572,18 +657,18 @@ export const connect = Effect.fnUntraced(function*(
           if (!Cause.hasInterruptsOnly(cause)) end(new ClientFault({ cause: Cause.squash(cause) }))
         })
       ),
-      Effect.forkIn(held)
+      Effect.forkIn(working)
     )
-  yield* guarded(Effect.flatMap(Queue.take(inbox), onEvent))
-  yield* guarded(
+  yield* loop(Effect.flatMap(Queue.take(inbox), onEvent))
+  yield* loop(
     Effect.flatMap(
       Queue.take(negotiations),
       Effect.catch(({ reason }) => Effect.sync(() => end(lostBy(reason), reason)))
     )
   )
-  yield* Queue.offer(negotiations, dial(options.signalingUrls, false))
+  yield* Queue.offer(negotiations, dial(options.signalingUrls))
 
-  yield* Deferred.await(ready).pipe(
+  yield* Hop.effect(Deferred.await(ready)).pipe(
     Effect.timeoutOrElse({
       duration: connectTimeout,
       orElse: () => Effect.suspend(() => fail(new ConnectTimeout({ waitingFor, timeout: connectTimeout })))
@@ -607,6 +692,13 @@ export const connect = Effect.fnUntraced(function*(
     ended: Deferred.await(endedBy)
   }
 })
+
+/** Whether or not it fails, and beside: a finalizer of the user's that does not come back must not be waited for. */
+const bounded = (effect: Effect.Effect<void>, duration: Duration.Duration): Effect.Effect<void> =>
+  Effect.flatMap(
+    Effect.forkDetach(effect),
+    (fiber) => Effect.asVoid(Effect.timeoutOption(Fiber.await(fiber), duration))
+  )
 
 /** What `connect` says goes to the new node too, so it must be reached no less safely than the old one. */
 const redirectIssue = (from: string, location: string): string | undefined => {

@@ -9,8 +9,10 @@ import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
+import { InvalidMessage } from "../Signaling.ts"
 import { Unreachable } from "../SoraConnectionError.ts"
 import { ServerClosed, SocketLost } from "../SoraRpcError.ts"
+import { tooLong } from "./limits.ts"
 
 /** @internal */
 export interface SignalingSocket {
@@ -31,7 +33,8 @@ interface Options {
   /** Time before the next URL is dialled as well. */
   readonly attemptDelay: Duration.Duration
   readonly onMessage: (text: string) => void
-  readonly onEnd: (reason: ServerClosed | SocketLost) => void
+  /** `invalid` tells of a message for which the WebSocket itself gave up. */
+  readonly onEnd: (reason: ServerClosed | SocketLost, invalid?: InvalidMessage) => void
 }
 
 /** Where the WebSocket goes, without the parts that may be secret. */
@@ -51,6 +54,14 @@ const detailOf = (cause: unknown): string => {
     current = error ?? cause ?? (Array.isArray(errors) ? errors[0] : undefined)
   }
   return detail
+}
+
+/** What `ws` says of a message above its `maxPayload`. */
+const isTooLong = (reason: Socket.SocketErrorReason): boolean => {
+  const event = "cause" in reason ? reason.cause : undefined
+  const error = typeof event === "object" && event !== null && "error" in event ? event.error : event
+  return typeof error === "object" && error !== null && "code" in error &&
+    error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
 }
 
 const describe = ({ reason }: Socket.SocketError): string => {
@@ -87,7 +98,7 @@ export const open = Effect.fnUntraced(function*(
     Deferred.doneUnsafe(winner, Exit.fail(new Unreachable({ failures: causes })))
   }
 
-  const attempt = Effect.fnUntraced(function*(url: string) {
+  const tryUrl = Effect.fnUntraced(function*(url: string) {
     // A redirect may name anything; what it names stays out of the error.
     if (URL.parse(url) === null) return failed(url, "it cannot be dialled")
     const scope = yield* Scope.fork(parent)
@@ -105,7 +116,7 @@ export const open = Effect.fnUntraced(function*(
   return yield* Effect.scoped(Effect.gen(function*() {
     const attempts = yield* FiberSet.make<void>()
     for (const url of urls) {
-      const running = yield* FiberSet.run(attempts, attempt(url))
+      const running = yield* FiberSet.run(attempts, tryUrl(url))
       const wait = Effect.raceFirst(Fiber.await(running), Effect.sleep(options.attemptDelay))
       yield* Effect.raceFirst(Effect.exit(Deferred.await(winner)), wait)
       if (Deferred.isDoneUnsafe(winner)) break
@@ -113,6 +124,8 @@ export const open = Effect.fnUntraced(function*(
     return yield* Deferred.await(winner)
   }))
 })
+
+const ignore = () => {}
 
 const whenClosed = (webSocket: Socket.WebSocketLike): Effect.Effect<void> =>
   Effect.callback((resume) => {
@@ -122,13 +135,24 @@ const whenClosed = (webSocket: Socket.WebSocketLike): Effect.Effect<void> =>
     return Effect.sync(() => webSocket.removeEventListener("close", onClose))
   })
 
+/** What a WebSocket of the user's throws when it is let go is nobody's to hear: it is let go. */
+const attempt = (run: () => void) => {
+  try {
+    run()
+  } catch {
+    // as above
+  }
+}
+
 /** Closes, and waits for the other half of the handshake; `ws` alone would wait 30 seconds for it. */
 const release = Effect.fnUntraced(function*(webSocket: Socket.WebSocketLike) {
-  webSocket.close(1000)
+  attempt(() => webSocket.close(1000))
   // In a fiber that can be interrupted, which a finalizer cannot: else the timeout would not bound it.
   const closed = yield* Effect.forkDetach(Effect.timeoutOption(whenClosed(webSocket), CloseGrace))
   yield* Fiber.await(closed)
-  if (webSocket.readyState !== 3 && "terminate" in webSocket) (webSocket as { terminate: () => void }).terminate()
+  if (webSocket.readyState !== 3 && "terminate" in webSocket) {
+    attempt(() => (webSocket as { terminate: () => void }).terminate())
+  }
 })
 
 const dial = Effect.fnUntraced(function*(
@@ -141,10 +165,13 @@ const dial = Effect.fnUntraced(function*(
   const socket = yield* Socket.fromWebSocket(
     Effect.acquireRelease(
       Effect.try({
-        try: () => (webSocket = makeWebSocket(
-          url,
-          options.headers === undefined ? undefined : { headers: options.headers }
-        )),
+        try: () => {
+          const made = makeWebSocket(url, options.headers === undefined ? undefined : { headers: options.headers })
+          // For as long as it lives: `ws` says that it was closed before it opened in the tick after `close`, when whoever
+          // dialled may be gone or not there yet, and an error that nobody hears ends the process.
+          made.addEventListener("error", ignore)
+          return webSocket = made
+        },
         catch: (cause) => new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
       }),
       release
@@ -163,11 +190,17 @@ const dial = Effect.fnUntraced(function*(
       Effect.sync(() => {
         if (closed) return
         closed = true
-        options.onEnd(
-          reason._tag === "SocketCloseError" && reason.code !== 1006
-            ? new ServerClosed({ code: reason.code, reason: reason.closeReason ?? "" })
-            : new SocketLost({})
-        )
+        if (reason._tag === "SocketCloseError") {
+          return options.onEnd(
+            reason.code === 1006
+              ? new SocketLost({})
+              : new ServerClosed({ code: reason.code, reason: reason.closeReason ?? "" })
+          )
+        }
+        const lost = new SocketLost({
+          detail: detailOf("cause" in reason ? reason.cause : undefined) || reason.message
+        })
+        options.onEnd(lost, isTooLong(reason) ? new InvalidMessage({ issue: tooLong }) : undefined)
       })
     ),
     Effect.forkIn(scope)
@@ -186,7 +219,7 @@ const dial = Effect.fnUntraced(function*(
     close: (reason: string) =>
       Effect.suspend(() => {
         closed = true
-        webSocket!.close(1000, reason)
+        attempt(() => webSocket!.close(1000, reason))
         return Scope.close(scope, Exit.void)
       })
   }

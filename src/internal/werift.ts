@@ -5,7 +5,14 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { createSecretKey } from "node:crypto"
-import { type PeerConfig, RTCPeerConnection, type RTCSessionDescription, type SessionDescription } from "werift"
+import {
+  DtlsClient,
+  type DtlsSocket,
+  type PeerConfig,
+  RTCPeerConnection,
+  type RTCSessionDescription,
+  type SessionDescription
+} from "werift"
 
 /**
  * Only the loopback interface: nothing leaves the machine, and it works without
@@ -30,6 +37,55 @@ const StaleAfterMillis = 7000
 
 /** The first byte of a record of DTLS's handshake (RFC 5246, section 6.2.1). */
 const HandshakeRecord = 22
+
+/**
+ * An end that waits for an answer says its flight again (RFC 6347, section
+ * 4.2.4), so an end that was slow gets what it has dealt with already. werift
+ * begins that step of the handshake anew, or fails it: on a machine that is busy
+ * for half a second it lost the connection. So what belongs to a step that is
+ * past is dropped; of a flight's last message werift itself knows that it has to
+ * say its answer again.
+ */
+const dropRepeated = (dtls: DtlsSocket): void => {
+  const isClient = dtls instanceof DtlsClient
+  const isRepeated = ({ fragment, msg_type }: { readonly fragment: Buffer; readonly msg_type: number }): boolean => {
+    const { flight } = dtls.dtls
+    switch (msg_type) {
+      case Handshake.ClientHello: {
+        // The first one has no cookie; that follows the version, the random and the session id (RFC 6347, section 4.2.1).
+        const hasCookie = fragment[35 + fragment[34]!]! > 0
+        return flight >= (hasCookie ? 6 : 4)
+      }
+      case Handshake.HelloVerifyRequest:
+        return flight !== 1
+      case Handshake.ServerHello:
+      case Handshake.ServerKeyExchange:
+      case Handshake.CertificateRequest:
+        return flight >= 5
+      case Handshake.Certificate:
+        return flight >= (isClient ? 5 : 6)
+      case Handshake.CertificateVerify:
+      case Handshake.ClientKeyExchange:
+        return flight >= 6
+      default:
+        return false
+    }
+  }
+  const handle = dtls.onHandleHandshakes
+  dtls.onHandleHandshakes = (handshakes) => handle(handshakes.filter((handshake) => !isRepeated(handshake)))
+}
+
+/** Messages of the handshake (RFC 5246, section 7.4, and RFC 6347, section 4.3.2). */
+const Handshake = {
+  ClientHello: 1,
+  ServerHello: 2,
+  HelloVerifyRequest: 3,
+  Certificate: 11,
+  ServerKeyExchange: 12,
+  CertificateRequest: 13,
+  CertificateVerify: 15,
+  ClientKeyExchange: 16
+}
 
 /** @internal */
 export class WeriftPeer extends RTCPeerConnection {
@@ -72,6 +128,13 @@ export class WeriftPeer extends RTCPeerConnection {
 
   override close(): Promise<void> {
     clearInterval(this.#watch)
+    for (const { dtls } of this.dtlsTransports) {
+      if (dtls === undefined) continue
+      // werift would go on saying its last flight for half a minute, to nobody, and keep the process alive for it. It looks
+      // whether the handshake is past that flight before each time, and before it begins with the first one.
+      Object.defineProperty(dtls.dtls, "flight", { get: () => Infinity, set() {} })
+      if (dtls instanceof DtlsClient) dtls.connect = async () => {}
+    }
     return super.close()
   }
 
@@ -124,6 +187,7 @@ export class WeriftPeer extends RTCPeerConnection {
         if (state === "connecting") {
           queueMicrotask(() => {
             unSubscribe()
+            if (transport.dtls !== undefined) dropRepeated(transport.dtls)
             if (early !== undefined) onData.execute(early)
           })
         }

@@ -7,13 +7,15 @@ import * as NodeWS from "@effect/platform-node/NodeWS"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Socket } from "effect/socket"
+import { Socket } from "effect/socket"
 import type { PeerConfig } from "werift"
+import { MaxSignalingBytes } from "../internal/limits.ts"
 import * as Wired from "../internal/wired.ts"
 import type { PeerConnection } from "../PeerConnection.ts"
 import type * as SoraConnection from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import type * as SoraRpc from "../SoraRpc.ts"
+import type { InvalidOptions } from "../SoraRpcError.ts"
 import * as SoraRpcMap from "../SoraRpcMap.ts"
 import * as NodePeerConnection from "./NodePeerConnection.ts"
 
@@ -41,6 +43,20 @@ const peerConfig = (options: SoraConnection.Options): Partial<PeerConfig> =>
     ? { iceAdditionalHostAddresses: ["127.0.0.1"] }
     : {}
 
+/** As `NodeWS.layerWebSocketConstructor`, and a message that is too long is not even buffered. */
+const layerWebSocketConstructor: Layer.Layer<Socket.WebSocketConstructor> = Layer.succeed(
+  Socket.WebSocketConstructor,
+  (url, options) => {
+    const { headers, protocols } = typeof options === "string" || Array.isArray(options)
+      ? { headers: undefined, protocols: options }
+      : { headers: options?.headers, protocols: options?.protocols }
+    return new NodeWS.WebSocket(url, protocols, {
+      maxPayload: MaxSignalingBytes,
+      ...(headers === undefined ? {} : { headers })
+    })
+  }
+)
+
 /**
  * What a connection needs on Node: werift and a WebSocket constructor.
  *
@@ -49,7 +65,7 @@ const peerConfig = (options: SoraConnection.Options): Partial<PeerConfig> =>
 export const layerPlatform = (
   config: Partial<PeerConfig> = {}
 ): Layer.Layer<PeerConnection | Socket.WebSocketConstructor> =>
-  Layer.merge(NodePeerConnection.layerWith(config), NodeWS.layerWebSocketConstructor)
+  Layer.merge(NodePeerConnection.layerWith(config), layerWebSocketConstructor)
 
 /**
  * Connects to Sora and provides `SoraRpc` and `SoraConnection` over that
@@ -101,7 +117,7 @@ export const layerConfig = (
 export const layerMap = (
   options: Omit<Options, "channelId"> | ((channelId: string) => Omit<Options, "channelId">),
   map?: Pick<SoraRpcMap.Options, "idleTimeToLive">
-): Layer.Layer<SoraRpcMap.SoraRpcMap> =>
+): Layer.Layer<SoraRpcMap.SoraRpcMap, InvalidOptions> =>
   SoraRpcMap.layer({
     ...map,
     lookup: (channelId) => layer({ ...(typeof options === "function" ? options(channelId) : options), channelId })

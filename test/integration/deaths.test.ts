@@ -4,7 +4,7 @@
  */
 import { NodeWS } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Layer } from "effect"
 import { PeerConnection, SoraConnection, SoraMethod } from "effect-sora-rpc"
 import { NodePeerConnection, NodeSora } from "effect-sora-rpc/node"
 import { type SoraFaults, SoraServer } from "effect-sora-rpc/server"
@@ -13,6 +13,7 @@ import { TestClock } from "effect/testing"
 import * as Werift from "../../src/internal/werift.ts"
 import { connect, first, reasonOf } from "../utils/connect.ts"
 import { Nowhere } from "../utils/nowhere.ts"
+import * as ScriptedPeer from "../utils/scriptedPeer.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
 const Hang = SoraMethod.make("Hang")
@@ -57,6 +58,40 @@ describe("a connection that dies", () => {
         bound + 10_000
       )
     }
+  }
+})
+
+describe("a server that closes its channels, and then says why", () => {
+  for (const reconnect of [false, true]) {
+    it.live(`calls learn it as the connection does, reconnect ${reconnect}`, () =>
+      Effect.gen(function*() {
+        const calling = yield* Deferred.make<void>()
+        const closed = yield* Deferred.make<void>()
+        const called = yield* Deferred.make<void>()
+        const { channels, url } = yield* ScriptedPeer.make(
+          { sections: [], labels: ["signaling", "rpc"] },
+          ({ channels, close }) =>
+            Effect.gen(function*() {
+              yield* Deferred.await(calling)
+              channels[1]!.close()
+              yield* ScriptedPeer.whenClosed(channels[1]!)
+              yield* Deferred.succeed(closed, undefined)
+              yield* Deferred.await(called)
+              close(4490, "INTERNAL-ERROR")
+            })
+        )
+        channels[1]!.onMessage.subscribe(() => Deferred.doneUnsafe(calling, Exit.void))
+        const { rpc } = yield* connect({ url, reconnect, rpc: { whenDisconnected: "fail" } })
+        const call = Effect.forkChild(Effect.flip(rpc.call("m")), { startImmediately: true })
+        const waiting = yield* call
+        yield* Deferred.await(closed)
+        const meanwhile = yield* call
+        yield* Deferred.succeed(called, undefined)
+        for (const error of yield* Fiber.joinAll([waiting, meanwhile])) {
+          assert.strictEqual(error.message, "Disconnected")
+          assert.isTrue(error._tag === "Disconnected" && error.reason._tag === "ServerClosed")
+        }
+      }))
   }
 })
 

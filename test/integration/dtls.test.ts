@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { answer, offer, type Signal } from "../../scripts/bench/peer.ts"
-import type { WeriftPeer } from "../../src/internal/werift.ts"
+import { loopback, WeriftPeer } from "../../src/internal/werift.ts"
 
 interface DtlsRecord {
   readonly epoch: number
@@ -61,5 +61,39 @@ describe("werift offers, node-datachannel answers", () => {
     const encrypted = sent.filter(({ epoch }) => epoch === 1).map(({ number }) => number)
     assert.isAbove(encrypted.length, 30)
     assert.strictEqual(new Set(encrypted).size, encrypted.length)
+  })
+})
+
+describe("werift on both sides", () => {
+  it("gets past a handshake of which each flight is said twice", { timeout: 20_000 }, async () => {
+    const offerer = new WeriftPeer({ ...loopback, iceServers: [] })
+    const answerer = new WeriftPeer({ ...loopback, iceServers: [] })
+    const channel = offerer.createDataChannel("x")
+    await offerer.setLocalDescription(await offerer.createOffer())
+    await offerer.gathered
+    await answerer.setRemoteDescription({ type: "offer", sdp: offerer.localDescription!.sdp })
+    for (const peer of [offerer, answerer]) {
+      const { connection } = peer.iceTransports[0]!
+      const send = connection.send
+      connection.send = async (data) => {
+        await send.call(connection, data)
+        // As an end does that has waited half a second for the other.
+        if (data[0] === 22) await send.call(connection, data)
+      }
+    }
+    const states: Array<string> = []
+    for (const peer of [offerer, answerer]) peer.connectionStateChange.subscribe((state) => states.push(state))
+    const over = new Promise<void>((resolve) => {
+      channel.addEventListener("open", () => resolve())
+      answerer.connectionStateChange.subscribe((state) => {
+        if (state === "failed") resolve()
+      })
+    })
+    await answerer.setLocalDescription(await answerer.createAnswer())
+    await answerer.gathered
+    await offerer.setRemoteDescription({ type: "answer", sdp: answerer.localDescription!.sdp })
+    await over
+    await Promise.all([offerer.close(), answerer.close()])
+    assert.notInclude(states, "failed")
   })
 })

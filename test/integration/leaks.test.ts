@@ -8,6 +8,7 @@ import { Deferred, Duration, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { SoraMethod, SoraRpcError } from "effect-sora-rpc"
 import { SoraServer } from "effect-sora-rpc/server"
 import { createHook } from "node:async_hooks"
+import * as Connects from "../../scripts/connects.ts"
 import { connect, first } from "../utils/connect.ts"
 import { withFiberCount } from "../utils/fibers.ts"
 import { Nowhere } from "../utils/nowhere.ts"
@@ -131,6 +132,19 @@ describe("nothing is left of", { concurrent: false }, () => {
       while ((yield* peer.take).type !== "disconnect") { /* candidates */ }
       peer.close(1000, "TYPE-DISCONNECT")
     }))
+
+  it.live(
+    "40 connections that were made, and 40 that were given up on the way",
+    () =>
+      leavesNothing(Effect.gen(function*() {
+        const { url } = yield* server
+        const running = resources()
+        yield* Connects.make(url, 40)
+        yield* Connects.interrupt(url, 40, 7)
+        assert.deepStrictEqual(yield* Connects.settled(resources, running), running)
+      })),
+    60_000
+  )
 
   it.live("a server that is stopped under its clients", () =>
     leavesNothing(Effect.gen(function*() {

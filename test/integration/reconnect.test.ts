@@ -249,3 +249,41 @@ describe("several signaling URLs", () => {
       assert.match(error.message, /it did not open in time.*ECONNREFUSED/)
     }))
 })
+
+describe("retryConnect", () => {
+  it.live("makes the first connection once the server is there", () =>
+    Effect.gen(function*() {
+      const server = yield* restartable()
+      yield* server.stop
+      const failed = yield* Deferred.make<void>()
+      const retryConnect = Schedule.addDelay(
+        Schedule.forever,
+        () => Effect.as(Deferred.succeed(failed, undefined), "20 millis")
+      )
+      const connecting = yield* Effect.forkChild(connect({ url: server.url, retryConnect }), { startImmediately: true })
+      yield* Deferred.await(failed)
+      yield* server.start()
+      const { rpc } = yield* Fiber.join(connecting)
+      assert.deepStrictEqual(yield* rpc.call(item, { key: "k", value: 1 }), { k: 1 })
+    }), 20_000)
+
+  it.live("does not try again what retrying cannot cure", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const server = yield* restartable({
+        authenticate: () => Effect.suspend(() => Effect.fail(new SoraAuth.Refusal({ reason: `NO-${++asked}` })))
+      })
+      const error = yield* Effect.flip(connect({ url: server.url, retryConnect: true }))
+      assert.isTrue(error.reason._tag === "Refused" && error.reason.reason === "NO-1")
+      const bad = yield* Effect.flip(connect({ url: server.url, retryConnect: true, channelId: "" }))
+      assert.strictEqual(bad.reason._tag, "InvalidOptions")
+    }))
+
+  it.live("is off by default", () =>
+    Effect.gen(function*() {
+      const server = yield* restartable()
+      yield* server.stop
+      const error = yield* Effect.flip(connect({ url: server.url, reconnect: true }))
+      assert.strictEqual(error.reason._tag, "Unreachable")
+    }))
+})

@@ -1,9 +1,8 @@
 /**
  * Which `connect` Sora takes, where that is known.
  */
+import { UserLabel } from "../../internal/labels.ts"
 import type * as Signaling from "../../Signaling.ts"
-
-const UserLabel = /^#[a-zA-Z0-9][a-zA-Z0-9-]{1,30}$/
 
 const isUint16 = (value: number | undefined): boolean =>
   value === undefined || Number.isInteger(value) && value >= 0 && value <= 65_535
