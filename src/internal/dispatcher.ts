@@ -72,9 +72,20 @@ const prepare = <R>({ handler, method }: SoraMethod.Handled<R>): Prepared<R> => 
         )
       }
       // A result that its own schema refuses is a mistake of the handler.
-      return Effect.flatMap(handler(decoded.success, caller), (result) => Effect.orDie(encode(result)))
+      return Effect.flatMap(
+        asEffect<R>(handler(decoded.success, caller)),
+        (result) => Effect.orDie(encode(result))
+      )
     }
   }
+}
+
+/** A handler that is not checked by a compiler gives anything, such as the promise of an async function. */
+const asEffect = <R>(returned: unknown): Effect.Effect<unknown, ServerError, R> => {
+  if (Effect.isEffect(returned)) return returned as Effect.Effect<unknown, ServerError, R>
+  // A rejection that nobody hears would end the process.
+  if (returned instanceof Promise) returned.catch(() => {})
+  return Effect.die(new TypeError("a handler must return an Effect"))
 }
 
 const isEmptyObject = (u: unknown) => typeof u === "object" && u !== null && Object.keys(u).length === 0
@@ -128,23 +139,45 @@ export const make = <R>(
         ? Effect.fail(unsupportedMethod)
         : Effect.suspend(() => prepared.handle(request.params, caller))
       return Effect.flatMap(Effect.exit(result), (exit) => {
-        const answer = id === undefined
-          ? undefined
-          : Exit.isSuccess(exit)
-          ? respond(id, exit.value)
-          : respondError(id, errorOf(exit.cause))
-        // The caller learns only that something went wrong; whoever wrote the handler wants to know what.
-        return Exit.isFailure(exit) && Cause.hasDies(exit.cause)
-          ? Effect.as(Effect.logError(`the handler of ${name} failed`, exit.cause), answer)
-          : Effect.succeed(answer)
+        const { answer, mistake } = answerTo(id, exit)
+        // The caller learns only that something went wrong; whoever wrote the handler wants to know what. A logger that
+        // fails must not take the answer with it.
+        return mistake === undefined
+          ? Effect.succeed(answer)
+          : Effect.as(Effect.ignoreCause(Effect.logError(`the handler of ${name} failed`, mistake)), answer)
       })
     }
   }
 }
 
-const errorOf = (cause: Cause.Cause<ServerError>): ServerError => {
-  const failure = cause.reasons.find(Cause.isFailReason)
-  return failure === undefined ? internalError : failure.error
+const isInt32 = (code: number) => code === (code | 0)
+
+/**
+ * What is answered to the request with this id, and the cause when that is the
+ * handler's mistake: it failed with anything but a `ServerError` that can be
+ * written down.
+ */
+const answerTo = (
+  id: string | undefined,
+  exit: Exit.Exit<unknown, ServerError>
+): { readonly answer: string | undefined; readonly mistake: Cause.Cause<unknown> | undefined } => {
+  const failed = (mistake: Cause.Cause<unknown>) => ({
+    answer: id === undefined ? undefined : respondError(id, internalError),
+    mistake
+  })
+  try {
+    if (Exit.isSuccess(exit)) {
+      return { answer: id === undefined ? undefined : respond(id, exit.value), mistake: undefined }
+    }
+    const [reason, ...others] = exit.cause.reasons
+    if (others.length > 0 || reason === undefined || !Cause.isFailReason(reason)) return failed(exit.cause)
+    const error: unknown = reason.error
+    if (!(error instanceof ServerError) || !isInt32(error.code)) return failed(exit.cause)
+    return { answer: id === undefined ? undefined : respondError(id, error), mistake: undefined }
+  } catch (cause) {
+    // A result or `data` that has no JSON.
+    return failed(Cause.die(cause))
+  }
 }
 
 /** `id` is the JSON text of the id. */

@@ -549,9 +549,10 @@ describe("JWT claims", () => {
     }))
 
   const grantOf = (access_token: string, options?: { readonly secret: Redacted.Redacted<string> }) =>
-    SoraAuth.jwtClaims(options)({ type: "connect", role: "sendrecv", channelId: "any", metadata: { access_token } }).pipe(
-      Effect.match({ onSuccess: () => "granted", onFailure: ({ reason }) => reason })
-    )
+    SoraAuth.jwtClaims(options)({ type: "connect", role: "sendrecv", channelId: "any", metadata: { access_token } })
+      .pipe(
+        Effect.match({ onSuccess: () => "granted", onFailure: ({ reason }) => reason })
+      )
 
   for (const options of [{ secret: Redacted.make(secret) }, undefined]) {
     it.effect(`hold from nbf to exp, by the program's clock, ${options === undefined ? "not verified" : "verified"}`, () =>
