@@ -65,7 +65,7 @@ const exceeds = (text: string, maxBytes: number): number | undefined => {
  *
  * @internal
  */
-export const decodeMessage = (data: unknown, compress: boolean): string => {
+export const decodeMessage = (data: unknown, compress: boolean, maxInflatedBytes?: number): string => {
   if (typeof data === "string") return data
   const bytes = data instanceof ArrayBuffer
     ? new Uint8Array(data)
@@ -74,7 +74,7 @@ export const decodeMessage = (data: unknown, compress: boolean): string => {
     : undefined
   if (bytes === undefined) throw new TypeError("neither text nor bytes")
   // A JSON text cannot begin like a zlib stream, whose first byte ends in 8 (RFC 1950, CM).
-  return decoder.decode(compress && (bytes[0]! & 0x0f) === 8 ? compression.inflate(bytes) : bytes)
+  return decoder.decode(compress && (bytes[0]! & 0x0f) === 8 ? compression.inflate(bytes, maxInflatedBytes) : bytes)
 }
 
 /** @internal */

@@ -19,8 +19,8 @@ const StoredBelow = 4096
 /** @internal */
 export interface Compression {
   readonly deflate: (bytes: Uint8Array) => Uint8Array<ArrayBuffer>
-  /** Throws for anything that is not one whole zlib stream of at most `MaxInflatedBytes`. */
-  readonly inflate: (bytes: Uint8Array) => Uint8Array
+  /** Throws for anything that is not one whole zlib stream of at most `maxBytes`, by default `MaxInflatedBytes`. */
+  readonly inflate: (bytes: Uint8Array, maxBytes?: number) => Uint8Array
 }
 
 type Zlib = Pick<typeof NodeZlib, "deflateSync" | "inflateSync">
@@ -30,7 +30,7 @@ const fromNode = (zlib: Zlib): Compression => {
   const options = { level: 1, memLevel: 4, windowBits: 12 }
   return {
     deflate: (bytes) => zlib.deflateSync(bytes, options),
-    inflate: (bytes) => zlib.inflateSync(bytes, { maxOutputLength: MaxInflatedBytes })
+    inflate: (bytes, maxBytes = MaxInflatedBytes) => zlib.inflateSync(bytes, { maxOutputLength: maxBytes })
   }
 }
 
@@ -39,13 +39,13 @@ export const javascript: Compression = {
   // Below the threshold the zlib stream holds its bytes as they are: of a small message nearly nothing can be saved, and
   // in Chromium looking for it takes 350 µs where this takes 10. (A CompressionStream takes 1,300, and is asynchronous.)
   deflate: (bytes) => zlibSync(bytes, { level: bytes.length < StoredBelow ? 0 : 1 }) as Uint8Array<ArrayBuffer>,
-  inflate(bytes) {
+  inflate(bytes, maxBytes = MaxInflatedBytes) {
     const chunks: Array<Uint8Array> = []
     let length = 0
     let ended = false
     const stream = new Unzlib((chunk, final) => {
       length += chunk.length
-      if (length > MaxInflatedBytes) throw new RangeError(`more than ${MaxInflatedBytes} bytes`)
+      if (length > maxBytes) throw new RangeError(`more than ${maxBytes} bytes`)
       chunks.push(chunk)
       ended = final
     })

@@ -31,6 +31,10 @@ const parseError = new ServerError({ code: -32700, message: "JSON-RPC-PARSE-ERRO
 const invalidRequest = new ServerError({ code: -32600, message: "JSON-RPC-INVALID-REQUEST" })
 const internalError = new ServerError({ code: -32603, message: "JSON-RPC-INTERNAL-ERROR" })
 
+/** @internal */
+export const internalErrorOf = (issue: string): ServerError =>
+  new ServerError({ code: internalError.code, message: internalError.message, data: { ISSUE: issue } })
+
 const unknownKeys = (issue: SchemaIssue.Issue, depth = 0): ReadonlyArray<string> => {
   switch (issue._tag) {
     case "Composite":
@@ -92,11 +96,12 @@ const isEmptyObject = (u: unknown) => typeof u === "object" && u !== null && Obj
 
 /** @internal */
 export interface Dispatcher<R> {
-  /** The text to answer with; `undefined` for a notification, whatever came of it. */
+  /** The text to answer with; `undefined` for a notification, whatever came of it. Nothing is called for a `refusal`. */
   readonly dispatch: (
     frame: string,
     caller: SoraMethod.Caller,
-    granted: (method: string) => boolean
+    granted: (method: string) => boolean,
+    refusal?: ServerError
   ) => Effect.Effect<string | undefined, never, R>
 }
 
@@ -113,7 +118,7 @@ export const make = <R>(
   const table = new Map(handlers.map((handled) => [SoraMethod.wireName(handled.method), prepare(handled)]))
 
   return {
-    dispatch(frame, caller, granted) {
+    dispatch(frame, caller, granted, refusal) {
       let request: any
       try {
         request = JSON.parse(frame)
@@ -135,7 +140,9 @@ export const make = <R>(
       }
       const name = alias(request.method)
       const prepared = table.get(name)
-      const result = prepared === undefined || !granted(name)
+      const result = refusal !== undefined
+        ? Effect.fail(refusal)
+        : prepared === undefined || !granted(name)
         ? Effect.fail(unsupportedMethod)
         : Effect.suspend(() => prepared.handle(request.params, caller))
       return Effect.flatMap(Effect.exit(result), (exit) => {
@@ -191,7 +198,7 @@ const respondError = (id: string, { code, data, message }: ServerError): string 
 const tooLarge = (answer: string, issue: string): string =>
   respondError(
     scanMembers(answer).find(({ name }) => name === "id")!.source,
-    new ServerError({ code: internalError.code, message: internalError.message, data: { ISSUE: issue } })
+    internalErrorOf(issue)
   )
 
 /**

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Jose from "jose"
 import { issueOf } from "../internal/options.ts"
 import type * as Signaling from "../Signaling.ts"
 import { Rid } from "../SoraMethod.ts"
@@ -94,10 +95,8 @@ const JwtOptions = Schema.Struct({
 })
 const issueOfJwtOptions = issueOf(Schema.toType(JwtOptions))
 
-type Jose = typeof import("jose")
-
 /** Only whoever checks tokens needs the package. */
-const loadJose: Effect.Effect<Jose> = Effect.tryPromise(() => import("jose")).pipe(
+const loadJose: Effect.Effect<typeof Jose> = Effect.tryPromise(() => import("jose")).pipe(
   Effect.mapError(({ cause }) =>
     new Error("SoraAuth.jwtClaims needs the package \"jose\", which is not there: npm install jose", { cause })
   ),
@@ -110,7 +109,7 @@ const isWellFormed = (parts: ReadonlyArray<string>): boolean =>
 
 /** The claims, once they hold at this time; throws jose's errors. */
 const readClaims = async (
-  jose: Jose,
+  jose: typeof Jose,
   token: string,
   secret: Redacted.Redacted<string> | undefined,
   currentDate: Date
@@ -125,7 +124,7 @@ const readClaims = async (
   return jose.UnsecuredJWT.decode(`${unsigned}.${token.split(".")[1]}.`, { currentDate }).payload
 }
 
-const refusalOf = (jose: Jose, cause: unknown): string => {
+const refusalOf = (jose: typeof Jose, cause: unknown): string => {
   const { errors } = jose
   if (cause instanceof errors.JWTExpired) return "ACCESS-TOKEN-EXPIRED"
   if (cause instanceof errors.JWTClaimValidationFailed) {
