@@ -52,6 +52,20 @@ const unknownKeys = (issue: SchemaIssue.Issue, depth = 0): ReadonlyArray<string>
   }
 }
 
+/**
+ * What the user's code returned: the compiler may not have looked at it, and it
+ * may be anything, such as the promise of an async function.
+ *
+ * @internal
+ */
+export const asEffect = <A, E, R>(what: string, returned: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  if (Effect.isEffect(returned)) return returned
+  const other: unknown = returned
+  // A rejection that nobody hears would end the process.
+  if (other instanceof Promise) other.catch(() => {})
+  return Effect.die(new TypeError(`${what} must return an Effect`))
+}
+
 /** @internal */
 export interface Prepared<R> {
   readonly handle: (params: unknown, caller: SoraMethod.Caller) => Effect.Effect<unknown, ServerError, R>
@@ -77,19 +91,11 @@ const prepare = <R>({ handler, method }: SoraMethod.Handled<R>): Prepared<R> => 
       }
       // A result that its own schema refuses is a mistake of the handler.
       return Effect.flatMap(
-        asEffect<R>(handler(decoded.success, caller)),
+        asEffect("a handler", handler(decoded.success, caller)),
         (result) => Effect.orDie(encode(result))
       )
     }
   }
-}
-
-/** A handler that is not checked by a compiler gives anything, such as the promise of an async function. */
-const asEffect = <R>(returned: unknown): Effect.Effect<unknown, ServerError, R> => {
-  if (Effect.isEffect(returned)) return returned as Effect.Effect<unknown, ServerError, R>
-  // A rejection that nobody hears would end the process.
-  if (returned instanceof Promise) returned.catch(() => {})
-  return Effect.die(new TypeError("a handler must return an Effect"))
 }
 
 const isEmptyObject = (u: unknown) => typeof u === "object" && u !== null && Object.keys(u).length === 0

@@ -257,11 +257,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const handlers = [
     ...Methods.make(channels, now, { itemResult: options.itemResult ?? "metadata" }),
     ...(options.handlers ?? []).map(({ handler, method }) =>
-      SoraMethod.handle(method, (params, caller) => {
-        const returned: unknown = handler(params, caller)
-        // What is none, the dispatcher tells.
-        return Effect.isEffect(returned) ? provide(returned as ReturnType<typeof handler>) : returned as never
-      })
+      SoraMethod.handle(
+        method,
+        (params, caller) => provide(Dispatcher.asEffect("a handler", handler(params, caller)))
+      )
     )
   ]
   const allMethods = Array.from(new Set(handlers.map(({ method }) => SoraMethod.wireName(method))))
@@ -281,7 +280,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
     channels,
     handles,
     dispatcher: Dispatcher.make(handlers, alias),
-    authenticate: (connect) => provide(Effect.suspend(() => authenticate(connect))),
+    authenticate: (connect) =>
+      provide(Effect.suspend(() => Dispatcher.asEffect("authenticate", authenticate(connect)))),
     allMethods,
     rpc: options.rpc ?? true,
     compress: options.compress ?? true,

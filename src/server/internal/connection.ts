@@ -26,6 +26,7 @@ import { Socket } from "effect/socket"
 import * as Channel from "../../internal/channel.ts"
 import { compression } from "../../internal/compression.ts"
 import { internalErrorOf } from "../../internal/dispatcher.ts"
+import * as Sctp from "../../internal/sctp.ts"
 import * as Werift from "../../internal/werift.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
@@ -372,19 +373,7 @@ export const serve = Effect.fnUntraced(function*(
     }
     // Every offer has an application section, also for a client that wants no channel.
     if (channels.size === 0) made.createDataChannel("unused")
-    // werift rejects a promise that nobody has for a frame that names no channel, which would end the process.
-    const transport = made.sctpTransport!
-    const receive = transport["datachannelReceive"]
-    transport.sctp.onReceive.allUnsubscribe()
-    transport.sctp.onReceive.subscribe((...frame) => {
-      receive(...frame).catch(() => end(internalError))
-    })
-    // Messages of which the last piece never comes are kept, however much of the window they take (RFC 9260, section 6.2).
-    const receiveChunk = transport.sctp["receiveDataChunk"]
-    transport.sctp["receiveDataChunk"] = (chunk: Parameters<typeof receiveChunk>[0]) => {
-      if (transport.sctp["advertisedRwnd"] < -shared.maxBufferedBytes) return end(bufferOverflow)
-      receiveChunk.call(transport.sctp, chunk)
-    }
+    Sctp.guard(made.sctpTransport!, { maxBytes: shared.maxBufferedBytes, onBad: () => end(internalError) })
     let foreign = 0
     made.onDataChannel.subscribe(() => {
       if (++foreign > MaxForeignChannels) end(internalError)
