@@ -9,7 +9,7 @@ const UserLabel = /^#[a-zA-Z0-9][a-zA-Z0-9-]{1,30}$/
 /** DataChannels of its own that a client may ask for. Sora's limit is not known; no client was seen with more than a few. */
 export const MaxDataChannels = 32
 
-/** What the channel is told of a connection, as JSON: as much as one message of the client holds. */
+/** What the channel is told of a connection, as JSON: as much as a `connect` holds. */
 export const MaxMetadataBytes = 1024 * 1024
 
 /** Whether metadata that is shown to the channel is small enough, as JSON. */
@@ -30,7 +30,7 @@ export const isAcceptable = (connect: Signaling.Connect): boolean => {
   const labels = asked.map(({ label }) => label)
   const bytes = (text: string | undefined) => text === undefined ? 1 : Buffer.byteLength(text)
   const ids = [connect.channelId, connect.clientId, connect.bundleId].map(bytes)
-  return labels.length <= MaxDataChannels && isBounded(connect.signalingNotifyMetadata) &&
+  return labels.length <= MaxDataChannels &&
     isBitRate(connect.audio, 6, 510) && isBitRate(connect.video, 1, 50_000) &&
     ids.every((length) => length >= 1 && length <= 255) &&
     (connect.audio !== false || connect.video !== false || labels.length > 0) &&
