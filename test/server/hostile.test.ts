@@ -4,7 +4,7 @@
  */
 import { assert, describe, it, vi } from "@effect/vitest"
 import { SoraMethod } from "effect-sora-rpc"
-import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
+import { type SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -613,10 +613,10 @@ export const serve = Effect.fnUntraced(function*(
   /** Whether it could be applied; if not, the connection is over. */
   const applyAnswer = (sdp: string): Effect.Effect<boolean> =>
     Effect.tryPromise(async () => {
-      // werift takes an SDP without sections, and then closes; and an answer to nothing, whose candidates add up.
+      // werift takes an SDP without sections, and then closes.
       if (!sdp.includes("m=application")) throw new Error("no m=application")
-      if (peer?.signalingState !== "have-local-offer") throw new Error("no offer waits for an answer")
-      await peer.setRemoteDescription({ type: "answer", sdp: withUsableCandidates(sdp, peer.localDescription!.sdp) })
+      const usable = withUsableCandidates(sdp, peer!.localDescription!.sdp)
+      await peer!.setRemoteDescription({ type: "answer", sdp: usable })
       media?.afterAnswer()
       offer({ _tag: "MediaChanged" })
       return true
