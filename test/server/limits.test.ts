@@ -217,7 +217,7 @@ describe("what a client sends", () => {
         })
         errors.push((yield* wait(() => raw.response(`put ${i}`))).error?.data)
       }
-      const issue = { ISSUE: "the metadata would have more than 1048576 bytes" }
+      const issue = { ISSUE: "the metadata would have more than 1048576 bytes, or is nested too deep" }
       assert.deepStrictEqual(errors, [...Array.from({ length: 5 }, () => undefined), issue])
     }))
 })

@@ -12,9 +12,14 @@ export const MaxDataChannels = 32
 /** What the channel is told of a connection, as JSON: as much as a `connect` holds. */
 export const MaxMetadataBytes = 1024 * 1024
 
-/** Whether metadata that is shown to the channel is small enough, as JSON. */
-export const isBounded = (metadata: Schema.Json | undefined): boolean =>
-  metadata === undefined || Buffer.byteLength(JSON.stringify(metadata)) <= MaxMetadataBytes
+/** Whether metadata that is shown to the channel is small enough, as JSON. What is nested too deep cannot be written. */
+export const isBounded = (metadata: Schema.Json): boolean => {
+  try {
+    return Buffer.byteLength(JSON.stringify(metadata)) <= MaxMetadataBytes
+  } catch {
+    return false
+  }
+}
 
 const isBitRate = (options: boolean | { readonly bitRate?: number } | undefined, min: number, max: number): boolean => {
   const bitRate = typeof options === "object" ? options.bitRate : undefined

@@ -84,7 +84,9 @@ export const make = (channels: Channels, now: () => number, options: {
     data: Schema.JsonObject
   ): Effect.Effect<void, ServerError> => {
     // Item by item it would grow without end.
-    if (!isBounded(metadata)) return Effect.fail(invalid(`the metadata would have more than ${MaxMetadataBytes} bytes`))
+    if (!isBounded(metadata)) {
+      return Effect.fail(invalid(`the metadata would have more than ${MaxMetadataBytes} bytes, or is nested too deep`))
+    }
     member.authzMetadata = metadata
     if (push === true) {
       channels.push(member.channelId, {
