@@ -854,6 +854,9 @@ export const serve = Effect.fnUntraced(function*(
         Effect.catchCause(onEvent(event), (cause) =>
           Cause.hasInterruptsOnly(cause)
             ? Effect.failCause(cause as Cause.Cause<never>)
+            // What was under way when the connection ended fails on what is closed already.
+            : ended
+            ? Effect.void
             : Effect.andThen(
               Effect.ignoreCause(Effect.logError("the development server failed", cause)),
               Effect.sync(() => end(internalError))
