@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import type * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 
@@ -37,6 +38,12 @@ const decodeFaults = (text: string) =>
     return { ...faults, seed: faults.seed ?? (yield* Random.nextIntBetween(0, 2 ** 31)) }
   })
 
+const makeAuthenticate = (secret: Redacted.Redacted<string> | undefined) =>
+  Effect.try({
+    try: () => SoraAuth.jwtClaims({ secret }),
+    catch: () => new CannotServe({ text: "SORA_JWT_SECRET is empty: anybody can sign with nothing" })
+  })
+
 const serve = Command.make(
   "serve",
   {
@@ -45,6 +52,13 @@ const serve = Command.make(
       Flag.withDescription("Port to listen on; 0 takes a free one"),
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
       Flag.withDefault(5000)
+    ),
+    allowedOrigins: Flag.String("allow-origin").pipe(
+      Flag.withDescription(
+        "A page that may connect, by its origin such as https://app.example, or * for all; may be given again. " +
+          "Pages of this machine always may; on a loopback address no others may unless they are named here"
+      ),
+      Flag.atLeast(0)
     ),
     compress: Flag.Boolean("compress").pipe(
       Flag.withDescription("Compress the built-in DataChannels, as Sora does; --no-compress turns it off"),
@@ -86,18 +100,31 @@ const serve = Command.make(
   },
   Effect.fnUntraced(
     function*(
-      { closeMessage, compress, faults: faultsJson, host, ignoreDisconnectWebsocket, jwt, port, redirects, secret }
+      {
+        allowedOrigins,
+        closeMessage,
+        compress,
+        faults: faultsJson,
+        host,
+        ignoreDisconnectWebsocket,
+        jwt,
+        port,
+        redirects,
+        secret
+      }
     ) {
       const faults = Option.isNone(faultsJson) ? undefined : yield* decodeFaults(faultsJson.value)
+      const authenticate = jwt ? yield* makeAuthenticate(Option.getOrUndefined(secret)) : undefined
       const server = yield* SoraServer.make({
         host,
         port,
+        allowedOrigins: allowedOrigins.includes("*") ? "*" : allowedOrigins.length > 0 ? allowedOrigins : undefined,
         compress,
         redirects,
         closeMessage,
         faults,
-        ...(ignoreDisconnectWebsocket ? { ignoreDisconnectWebsocket: true } : {}),
-        ...(jwt ? { authenticate: SoraAuth.jwtClaims(Option.isSome(secret) ? { secret: secret.value } : {}) } : {})
+        authenticate,
+        ...(ignoreDisconnectWebsocket ? { ignoreDisconnectWebsocket: true } : {})
       }).pipe(Effect.mapError(({ message }) => new CannotServe({ text: message })))
       yield* Console.log(server.url)
       yield* Console.log(

@@ -135,6 +135,14 @@ describe("serve", { concurrent: false }, () => {
       }), 20_000)
   }
 
+  it.live("says in its help which pages may connect, and refuses an empty secret", () =>
+    Effect.gen(function*() {
+      assert.match((yield* run("serve", ["--help"])).stdout, /--allow-origin/)
+      const { code, stderr } = yield* run("serve", ["--jwt", "--jwt-secret", ""])
+      assert.strictEqual(code, 2)
+      assert.match(stderr, /SORA_JWT_SECRET is empty/)
+    }), 20_000)
+
   it.live("says so when the port is taken", () =>
     Effect.gen(function*() {
       const { url } = yield* SoraServer.make()

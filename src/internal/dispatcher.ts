@@ -31,6 +31,10 @@ const parseError = new ServerError({ code: -32700, message: "JSON-RPC-PARSE-ERRO
 const invalidRequest = new ServerError({ code: -32600, message: "JSON-RPC-INVALID-REQUEST" })
 const internalError = new ServerError({ code: -32603, message: "JSON-RPC-INTERNAL-ERROR" })
 
+/** @internal */
+export const internalErrorOf = (issue: string): ServerError =>
+  new ServerError({ code: internalError.code, message: internalError.message, data: { ISSUE: issue } })
+
 const unknownKeys = (issue: SchemaIssue.Issue, depth = 0): ReadonlyArray<string> => {
   switch (issue._tag) {
     case "Composite":
@@ -46,6 +50,20 @@ const unknownKeys = (issue: SchemaIssue.Issue, depth = 0): ReadonlyArray<string>
     default:
       return []
   }
+}
+
+/**
+ * What the user's code returned: the compiler may not have looked at it, and it
+ * may be anything, such as the promise of an async function.
+ *
+ * @internal
+ */
+export const asEffect = <A, E, R>(what: string, returned: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  if (Effect.isEffect(returned)) return returned
+  const other: unknown = returned
+  // A rejection that nobody hears would end the process.
+  if (other instanceof Promise) other.catch(() => {})
+  return Effect.die(new TypeError(`${what} must return an Effect`))
 }
 
 /** @internal */
@@ -72,7 +90,10 @@ const prepare = <R>({ handler, method }: SoraMethod.Handled<R>): Prepared<R> => 
         )
       }
       // A result that its own schema refuses is a mistake of the handler.
-      return Effect.flatMap(handler(decoded.success, caller), (result) => Effect.orDie(encode(result)))
+      return Effect.flatMap(
+        asEffect("a handler", handler(decoded.success, caller)),
+        (result) => Effect.orDie(encode(result))
+      )
     }
   }
 }
@@ -81,11 +102,12 @@ const isEmptyObject = (u: unknown) => typeof u === "object" && u !== null && Obj
 
 /** @internal */
 export interface Dispatcher<R> {
-  /** The text to answer with; `undefined` for a notification, whatever came of it. */
+  /** The text to answer with; `undefined` for a notification, whatever came of it. Nothing is called for a `refusal`. */
   readonly dispatch: (
     frame: string,
     caller: SoraMethod.Caller,
-    granted: (method: string) => boolean
+    granted: (method: string) => boolean,
+    refusal?: ServerError
   ) => Effect.Effect<string | undefined, never, R>
 }
 
@@ -102,7 +124,7 @@ export const make = <R>(
   const table = new Map(handlers.map((handled) => [SoraMethod.wireName(handled.method), prepare(handled)]))
 
   return {
-    dispatch(frame, caller, granted) {
+    dispatch(frame, caller, granted, refusal) {
       let request: any
       try {
         request = JSON.parse(frame)
@@ -124,27 +146,51 @@ export const make = <R>(
       }
       const name = alias(request.method)
       const prepared = table.get(name)
-      const result = prepared === undefined || !granted(name)
+      const result = refusal !== undefined
+        ? Effect.fail(refusal)
+        : prepared === undefined || !granted(name)
         ? Effect.fail(unsupportedMethod)
         : Effect.suspend(() => prepared.handle(request.params, caller))
       return Effect.flatMap(Effect.exit(result), (exit) => {
-        const answer = id === undefined
-          ? undefined
-          : Exit.isSuccess(exit)
-          ? respond(id, exit.value)
-          : respondError(id, errorOf(exit.cause))
-        // The caller learns only that something went wrong; whoever wrote the handler wants to know what.
-        return Exit.isFailure(exit) && Cause.hasDies(exit.cause)
-          ? Effect.as(Effect.logError(`the handler of ${name} failed`, exit.cause), answer)
-          : Effect.succeed(answer)
+        const { answer, mistake } = answerTo(id, exit)
+        // The caller learns only that something went wrong; whoever wrote the handler wants to know what. A logger that
+        // fails must not take the answer with it.
+        return mistake === undefined
+          ? Effect.succeed(answer)
+          : Effect.as(Effect.ignoreCause(Effect.logError(`the handler of ${name} failed`, mistake)), answer)
       })
     }
   }
 }
 
-const errorOf = (cause: Cause.Cause<ServerError>): ServerError => {
-  const failure = cause.reasons.find(Cause.isFailReason)
-  return failure === undefined ? internalError : failure.error
+const isInt32 = (code: number) => code === (code | 0)
+
+/**
+ * What is answered to the request with this id, and the cause when that is the
+ * handler's mistake: it failed with anything but a `ServerError` that can be
+ * written down.
+ */
+const answerTo = (
+  id: string | undefined,
+  exit: Exit.Exit<unknown, ServerError>
+): { readonly answer: string | undefined; readonly mistake: Cause.Cause<unknown> | undefined } => {
+  const failed = (mistake: Cause.Cause<unknown>) => ({
+    answer: id === undefined ? undefined : respondError(id, internalError),
+    mistake
+  })
+  try {
+    if (Exit.isSuccess(exit)) {
+      return { answer: id === undefined ? undefined : respond(id, exit.value), mistake: undefined }
+    }
+    const [reason, ...others] = exit.cause.reasons
+    if (others.length > 0 || reason === undefined || !Cause.isFailReason(reason)) return failed(exit.cause)
+    const error: unknown = reason.error
+    if (!(error instanceof ServerError) || !isInt32(error.code)) return failed(exit.cause)
+    return { answer: id === undefined ? undefined : respondError(id, error), mistake: undefined }
+  } catch (cause) {
+    // A result or `data` that has no JSON.
+    return failed(Cause.die(cause))
+  }
 }
 
 /** `id` is the JSON text of the id. */
@@ -158,7 +204,7 @@ const respondError = (id: string, { code, data, message }: ServerError): string 
 const tooLarge = (answer: string, issue: string): string =>
   respondError(
     scanMembers(answer, ["id"])[0]!.source,
-    new ServerError({ code: internalError.code, message: internalError.message, data: { ISSUE: issue } })
+    internalErrorOf(issue)
   )
 
 /**

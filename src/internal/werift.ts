@@ -13,6 +13,7 @@ import {
   type RTCSessionDescription,
   type SessionDescription
 } from "werift"
+import { guard } from "./sctp.ts"
 
 /**
  * Only the loopback interface: nothing leaves the machine, and it works without
@@ -34,6 +35,9 @@ const isStun = (server: { readonly urls: string | Array<string> }) =>
  * one every 4 to 6 seconds (RFC 7675) and itself gives up, as `failed`, after 30.
  */
 const StaleAfterMillis = 7000
+
+/** Of messages whose last piece has not come. */
+const MaxUnfinishedBytes = 16 * 1024 * 1024
 
 /** The first byte of a record of DTLS's handshake (RFC 5246, section 6.2.1). */
 const HandshakeRecord = 22
@@ -214,13 +218,8 @@ export class WeriftPeer extends RTCPeerConnection {
     this.#mendDtls()
     const transport = this.sctpTransport
     if (description.type !== "offer" || transport === undefined || this.#guarded === transport.sctp) return
-    // werift rejects a promise that nobody has for a frame that names no channel, which would end the process.
     this.#guarded = transport.sctp
-    const receive = transport["datachannelReceive"]
-    transport.sctp.onReceive.allUnsubscribe()
-    transport.sctp.onReceive.subscribe((...frame) => {
-      receive(...frame).catch(() => {})
-    })
+    guard(transport, { maxBytes: MaxUnfinishedBytes, onBad: () => {} })
   }
   #guarded: unknown
 }

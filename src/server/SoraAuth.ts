@@ -8,9 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { createHmac, timingSafeEqual } from "node:crypto"
+import type * as Jose from "jose"
+import { issueOf } from "../internal/options.ts"
 import type * as Signaling from "../Signaling.ts"
 import { Rid } from "../SoraMethod.ts"
+import { InvalidOptions } from "../SoraRpcError.ts"
 
 /**
  * What the authentication gives to a connection. Members that are absent leave
@@ -65,7 +67,6 @@ export const grantAll: Authenticate = () => Effect.succeed({})
 
 const Claims = Schema.Struct({
   channelId: Schema.optionalKey(Schema.String),
-  expiresAt: Schema.optionalKey(Schema.Finite),
   rpcMethods: Schema.optionalKey(Schema.Array(Schema.String)),
   simulcast: Schema.optionalKey(Schema.Boolean),
   simulcastRequestRid: Schema.optionalKey(Rid),
@@ -75,10 +76,9 @@ const Claims = Schema.Struct({
   signalingNotifyMetadata: Schema.optionalKey(Schema.Json),
   ignoreDisconnectWebsocket: Schema.optionalKey(Schema.Boolean),
   /** Seconds. */
-  connectionLifetime: Schema.optionalKey(Schema.Finite)
+  connectionLifetime: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)))
 }).pipe(Schema.encodeKeys({
   channelId: "channel_id",
-  expiresAt: "exp",
   rpcMethods: "rpc_methods",
   simulcastRequestRid: "simulcast_request_rid",
   simulcastRpcRids: "simulcast_rpc_rids",
@@ -88,49 +88,97 @@ const Claims = Schema.Struct({
 }))
 
 const AccessToken = Schema.decodeUnknownResult(Schema.Struct({ access_token: Schema.String }))
-const decodeHeader = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Struct({ alg: Schema.String })))
-const decodeClaims = Schema.decodeUnknownResult(Schema.fromJsonString(Claims))
+const decodeClaims = Schema.decodeUnknownResult(Claims)
 
-const fromBase64Url = (part: string) => Buffer.from(part, "base64url").toString("utf8")
+const JwtOptions = Schema.Struct({
+  secret: Schema.optional(Schema.Redacted(Schema.NonEmptyString))
+})
+const issueOfJwtOptions = issueOf(Schema.toType(JwtOptions))
+
+/** Only whoever checks tokens needs the package. */
+const loadJose: Effect.Effect<typeof Jose> = Effect.tryPromise(() => import("jose")).pipe(
+  Effect.mapError(({ cause }) =>
+    new Error("SoraAuth.jwtClaims needs the package \"jose\", which is not there: npm install jose", { cause })
+  ),
+  Effect.orDie
+)
+
+/** Its parts in base64url, each written in the one way in which its bytes are written without padding. */
+const isWellFormed = (parts: ReadonlyArray<string>): boolean =>
+  parts.every((part) => Buffer.from(part, "base64url").toString("base64url") === part)
+
+/** The claims, once they hold at this time; throws jose's errors. */
+const readClaims = async (
+  jose: typeof Jose,
+  token: string,
+  secret: Redacted.Redacted<string> | undefined,
+  currentDate: Date
+): Promise<unknown> => {
+  if (secret !== undefined) {
+    const key = new TextEncoder().encode(Redacted.value(secret))
+    return (await jose.jwtVerify(token, key, { algorithms: ["HS256"], currentDate })).payload
+  }
+  // Nothing that "crit" could name is known here (RFC 7515, section 4.1.11).
+  if (Object.hasOwn(jose.decodeProtectedHeader(token), "crit")) throw new jose.errors.JWTInvalid()
+  const unsigned = Buffer.from("{\"alg\":\"none\"}").toString("base64url")
+  return jose.UnsecuredJWT.decode(`${unsigned}.${token.split(".")[1]}.`, { currentDate }).payload
+}
+
+const refusalOf = (jose: typeof Jose, cause: unknown): string => {
+  const { errors } = jose
+  if (cause instanceof errors.JWTExpired) return "ACCESS-TOKEN-EXPIRED"
+  if (cause instanceof errors.JWTClaimValidationFailed) {
+    return cause.claim === "nbf" && cause.reason === "check_failed"
+      ? "ACCESS-TOKEN-NOT-YET-VALID"
+      : "INVALID-ACCESS-TOKEN"
+  }
+  return cause instanceof errors.JWSSignatureVerificationFailed || cause instanceof errors.JOSEAlgNotAllowed
+    ? "INVALID-ACCESS-TOKEN-SIGNATURE"
+    : "INVALID-ACCESS-TOKEN"
+}
 
 /**
  * Grants what the private claims of the JWT in `metadata.access_token` say, as
  * the vendor's test server does: `rpc_methods`, `simulcast`,
  * `simulcast_request_rid`, `simulcast_rpc_rids`, `connection_lifetime` (seconds)
- * and so on. `channel_id`, where there is one, must be that of `connect`, and
- * `exp` must not have passed.
+ * and so on. `channel_id`, where there is one, must be that of `connect`, `exp`
+ * must not have passed, and `nbf` must have.
  *
  * With a `secret` the HS256 signature is checked; without one it is not, so that
- * tokens made for another server can be tried.
+ * tokens made for another server can be tried. An empty secret, which would
+ * accept what anybody signs with nothing, is thrown out with `InvalidOptions`.
+ *
+ * It needs the package `jose`.
  *
  * @category hooks
  */
-export const jwtClaims = (options?: { readonly secret?: Redacted.Redacted<string> | undefined }): Authenticate =>
-  Effect.fnUntraced(function*(connect) {
-    const token = AccessToken(connect.metadata)
-    if (Result.isFailure(token)) return yield* new Refusal({ reason: "NO-ACCESS-TOKEN" })
-    const parts = token.success.access_token.split(".")
-    const [head, payload, signature] = parts
-    const header = decodeHeader(fromBase64Url(head ?? ""))
-    const claims = decodeClaims(fromBase64Url(payload ?? ""))
-    if (parts.length !== 3 || Result.isFailure(header) || Result.isFailure(claims)) {
+export const jwtClaims = (options?: { readonly secret?: Redacted.Redacted<string> | undefined }): Authenticate => {
+  const issue = issueOfJwtOptions(options ?? {})
+  if (issue !== undefined) throw new InvalidOptions({ issue })
+  return Effect.fnUntraced(function*(connect) {
+    const found = AccessToken(connect.metadata)
+    if (Result.isFailure(found)) return yield* new Refusal({ reason: "NO-ACCESS-TOKEN" })
+    const token = found.success.access_token
+    const [header, payload, signature, ...more] = token.split(".")
+    if (header === undefined || payload === undefined || signature === undefined || more.length > 0) {
       return yield* new Refusal({ reason: "INVALID-ACCESS-TOKEN" })
     }
-    if (options?.secret !== undefined) {
-      const expected = createHmac("sha256", Redacted.value(options.secret)).update(`${head}.${payload}`).digest()
-      const given = Buffer.from(signature!, "base64url")
-      const valid = header.success.alg === "HS256" && given.length === expected.length &&
-        timingSafeEqual(given, expected)
-      if (!valid) return yield* new Refusal({ reason: "INVALID-ACCESS-TOKEN-SIGNATURE" })
-    }
-    const { channelId, connectionLifetime, expiresAt, ...grant } = claims.success
+    if (!isWellFormed([header, payload])) return yield* new Refusal({ reason: "INVALID-ACCESS-TOKEN" })
+    if (!isWellFormed([signature])) return yield* new Refusal({ reason: "INVALID-ACCESS-TOKEN-SIGNATURE" })
+    const jose = yield* loadJose
+    const currentDate = new Date(yield* Clock.currentTimeMillis)
+    const read = yield* Effect.tryPromise({
+      try: () => readClaims(jose, token, options?.secret, currentDate),
+      catch: (cause) => new Refusal({ reason: refusalOf(jose, cause) })
+    })
+    const claims = decodeClaims(read)
+    if (Result.isFailure(claims)) return yield* new Refusal({ reason: "INVALID-ACCESS-TOKEN" })
+    const { channelId, connectionLifetime, ...grant } = claims.success
     if (channelId !== undefined && channelId !== connect.channelId) {
       return yield* new Refusal({ reason: "ACCESS-TOKEN-OF-ANOTHER-CHANNEL" })
-    }
-    if (expiresAt !== undefined && expiresAt * 1000 <= (yield* Clock.currentTimeMillis)) {
-      return yield* new Refusal({ reason: "ACCESS-TOKEN-EXPIRED" })
     }
     return connectionLifetime === undefined
       ? grant
       : { ...grant, connectionLifetime: Duration.seconds(connectionLifetime) }
   })
+}

@@ -12,29 +12,31 @@
  * It is not Sora. It knows no clusters, recording or HTTP API, and where the
  * behaviour of a real Sora is not known it guesses: docstrings say where.
  */
-import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as NetAddress from "effect/net/NetAddress"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { Socket } from "effect/socket"
 import type { PeerConfig } from "werift"
 import * as Dispatcher from "../internal/dispatcher.ts"
+import { Count, issueOf, Time } from "../internal/options.ts"
 import * as Werift from "../internal/werift.ts"
 import * as NodeSora from "../node/NodeSora.ts"
-import type * as Signaling from "../Signaling.ts"
+import * as Signaling from "../Signaling.ts"
 import type { SoraConnection } from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import * as SoraMethod from "../SoraMethod.ts"
 import type { SoraRpc } from "../SoraRpc.ts"
+import { InvalidOptions } from "../SoraRpcError.ts"
 import * as Channels from "./internal/channels.ts"
 import * as ServerConnection from "./internal/connection.ts"
+import { detached } from "./internal/detached.ts"
 import * as Faults from "./internal/faults.ts"
+import * as Listener from "./internal/listener.ts"
 import * as Methods from "./internal/methods.ts"
+import { isLoopback } from "./internal/origins.ts"
 import type { Handle, Shared } from "./internal/shared.ts"
 import { type Authenticate, grantAll } from "./SoraAuth.ts"
 import * as SoraFaults from "./SoraFaults.ts"
@@ -49,7 +51,13 @@ export interface Options<R = never> {
   readonly host?: string | undefined
   /** Port to listen on; 0 takes a free one. Default 0. */
   readonly port?: number | undefined
-  /** Who may connect, and what they are granted. Default: everyone, everything. */
+  /**
+   * Pages that may connect, by their origin such as `https://app.example`, or `"*"` for all. Requests that come from no
+   * page, and pages of this machine (`http://localhost:3000`), always may. Default: on a loopback address no others, so
+   * that no page on the web drives the server; on any other address all.
+   */
+  readonly allowedOrigins?: "*" | ReadonlyArray<string> | undefined
+  /** Who may connect, and what they are granted. Default: everyone, everything. It has `connectTimeout` to tell. */
   readonly authenticate?: Authenticate<R> | undefined
   /** Your own methods. One with the name of a known method takes its place. */
   readonly handlers?: ReadonlyArray<SoraMethod.Handled<R>> | undefined
@@ -71,6 +79,15 @@ export interface Options<R = never> {
   readonly pongTimeout?: Duration.Input | undefined
   /** Time for `connect` to come, and then for the WebRTC connection. Default 30 seconds, as Sora's. */
   readonly connectTimeout?: Duration.Input | undefined
+  /**
+   * Bytes that may wait to be sent to one client, on all its transports, and as many that it sent may wait to be
+   * handled. One that takes more is ended with 4490 `BUFFER-OVERFLOW`. Default 16 MiB.
+   */
+  readonly maxBufferedBytes?: number | undefined
+  /** Size of a compressed DataChannel message once it is inflated, in bytes. Default 1 MiB. */
+  readonly maxInflatedBytes?: number | undefined
+  /** Calls of one client that may be under way at a time; more are refused with -32603. Default 1,024. */
+  readonly maxCalls?: number | undefined
   /** `data_channel_signaling_close_message` of sora.conf. Default false. */
   readonly closeMessage?: boolean | undefined
   /** Whether `switched` is sent before or after the channels are open: Sora promises neither. Default after. */
@@ -160,9 +177,60 @@ export class SoraServer extends Context.Service<SoraServer, {
   readonly inject: (connectionId: string, fault: SoraFaults.ConnectionFault) => Effect.Effect<void, SoraServerError>
 }>()("effect-sora-rpc/server/SoraServer") {}
 
-const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.")
+const optional = Schema.optional
 
-const portOf = (address: NetAddress.SocketAddress): number => NetAddress.isInetAddress(address) ? address.port : 0
+/** What cannot be looked into. */
+const isFunction = Schema.declare((input): input is Function => typeof input === "function", { expected: "a function" })
+const isObject = Schema.declare(
+  (input): input is object => typeof input === "object" && input !== null,
+  { expected: "an object" }
+)
+
+/** Without a pause between them pings would take all the time there is. */
+const Interval = Time.check(
+  Schema.makeFilter((time) => Duration.toMillis(Duration.fromInputUnsafe(time)) >= 1, {
+    expected: "a duration of at least 1 millisecond"
+  })
+)
+
+const Handled = Schema.Struct({
+  method: Schema.declare(SoraMethod.isSoraMethod, { expected: "a method, made with SoraMethod.make" }),
+  handler: isFunction
+})
+
+const Handlers = Schema.Array(Handled).check(
+  Schema.makeFilter((handlers) => {
+    const names = handlers.map(({ method }) => SoraMethod.wireName(method))
+    const twice = names.find((name, i) => names.indexOf(name) !== i)
+    return twice === undefined ? undefined : `two handlers of ${twice}`
+  })
+)
+
+const issueOfOptions = issueOf(Schema.Struct({
+  host: optional(Schema.NonEmptyString),
+  port: optional(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
+  allowedOrigins: optional(Schema.Union([Schema.Literal("*"), Schema.Array(Schema.NonEmptyString)])),
+  authenticate: optional(isFunction),
+  handlers: optional(Handlers),
+  rpc: optional(Schema.Boolean),
+  compress: optional(Schema.Boolean),
+  ignoreDisconnectWebsocket: optional(Schema.Boolean),
+  redirects: optional(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
+  iceServers: optional(Schema.Array(Schema.toType(Signaling.IceServer))),
+  iceTransportPolicy: optional(Schema.Literals(["all", "relay"])),
+  pingInterval: optional(Interval),
+  pongTimeout: optional(Time),
+  connectTimeout: optional(Time),
+  maxBufferedBytes: optional(Count),
+  maxInflatedBytes: optional(Count),
+  maxCalls: optional(Count),
+  closeMessage: optional(Schema.Boolean),
+  switchOrder: optional(Schema.Literals(["before-open", "after-open"])),
+  acceptUnprefixedMethods: optional(Schema.Boolean),
+  itemResult: optional(Schema.Literals(["metadata", "item"])),
+  peer: optional(isObject),
+  faults: optional(SoraFaults.Faults)
+}))
 
 /**
  * Starts a server; it stops with the scope, and ends its connections first.
@@ -172,11 +240,16 @@ const portOf = (address: NetAddress.SocketAddress): number => NetAddress.isInetA
 export const make = Effect.fnUntraced(function*<R = never>(
   options: Options<R> = {}
 ): Effect.fn.Return<SoraServer["Service"], SoraServerError, R | Scope.Scope> {
+  const issue = issueOfOptions(options)
+  if (issue !== undefined) {
+    const cause = new InvalidOptions({ issue })
+    return yield* new SoraServerError({ message: cause.message, cause })
+  }
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<R>()
   // The compiler cannot see that `Exclude<R, R>` is never while R is a parameter.
   const provide = <A, E>(effect: Effect.Effect<A, E, R>) =>
-    Effect.provideContext(effect, context) as Effect.Effect<A, E>
+    detached(Effect.provideContext(effect, context) as Effect.Effect<A, E>)
   const authenticate = options.authenticate ?? grantAll
   const host = options.host ?? "127.0.0.1"
   const now = () => clock.currentTimeMillisUnsafe()
@@ -184,7 +257,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const handlers = [
     ...Methods.make(channels, now, { itemResult: options.itemResult ?? "metadata" }),
     ...(options.handlers ?? []).map(({ handler, method }) =>
-      SoraMethod.handle(method, (params, caller) => provide(handler(params, caller)))
+      SoraMethod.handle(
+        method,
+        (params, caller) => provide(Dispatcher.asEffect("a handler", handler(params, caller)))
+      )
     )
   ]
   const allMethods = Array.from(new Set(handlers.map(({ method }) => SoraMethod.wireName(method))))
@@ -194,32 +270,18 @@ export const make = Effect.fnUntraced(function*<R = never>(
       : method
 
   // None of them, or an empty set: no dice are cast.
-  const sourceOf = (faults: SoraFaults.Faults) =>
-    Effect.map(
-      Effect.mapError(
-        SoraFaults.decode(faults),
-        (cause) => new SoraServerError({ message: `bad faults: ${cause.message}`, cause })
-      ),
-      (faults) => Object.keys(faults).some((name) => name !== "seed") ? Faults.make(faults) : undefined
-    )
-  let faults = options.faults === undefined ? undefined : yield* sourceOf(options.faults)
+  const sourceOf = (faults: SoraFaults.Faults = {}) =>
+    Object.keys(faults).some((name) => name !== "seed") ? Faults.make(faults) : undefined
+  let faults = sourceOf(options.faults)
 
-  const server = yield* NodeSocketServer.makeWebSocket({ host, port: options.port ?? 0, maxPayload: 1024 * 1024 }).pipe(
-    Effect.mapError((cause) =>
-      new SoraServerError({
-        message: `the development server cannot listen on ${host}:${options.port ?? 0}; is the port in use?`,
-        cause
-      })
-    )
-  )
-  const url = `ws://${host.includes(":") ? `[${host}]` : host}:${portOf(server.address)}/signaling`
   const handles = new Map<string, Handle>()
   const shared: Shared = {
     url: () => url,
     channels,
     handles,
     dispatcher: Dispatcher.make(handlers, alias),
-    authenticate: (connect) => provide(authenticate(connect)),
+    authenticate: (connect) =>
+      provide(Effect.suspend(() => Dispatcher.asEffect("authenticate", authenticate(connect)))),
     allMethods,
     rpc: options.rpc ?? true,
     compress: options.compress ?? true,
@@ -230,25 +292,29 @@ export const make = Effect.fnUntraced(function*<R = never>(
     pingInterval: Duration.fromInputUnsafe(options.pingInterval ?? "5 seconds"),
     pongTimeout: Duration.fromInputUnsafe(options.pongTimeout ?? "60 seconds"),
     connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds"),
+    maxBufferedBytes: options.maxBufferedBytes ?? 16 * 1024 * 1024,
+    maxInflatedBytes: options.maxInflatedBytes ?? 1024 * 1024,
+    maxCalls: options.maxCalls ?? 1024,
     closeMessage: options.closeMessage ?? false,
     switchOrder: options.switchOrder ?? "after-open",
     peer: options.peer ?? (isLoopback(host) ? Werift.loopback : {}),
     faults: () => faults
   }
-  yield* Effect.forkScoped(
-    // `run` adds the request and its WebSocket to the context of each connection, which its type does not tell.
-    server.run((socket) =>
-      Effect.contextWith((context: Context.Context<never>) =>
-        ServerConnection.serve(
-          shared,
-          socket,
-          Context.getUnsafe(context, Socket.WebSocket),
-          Context.getUnsafe(context, NodeSocketServer.IncomingMessage).url ?? "/"
-        )
-      ).pipe(Effect.scoped)
-    ),
-    { startImmediately: true }
+  const port = yield* Listener.make({
+    host,
+    port: options.port ?? 0,
+    allowedOrigins: options.allowedOrigins,
+    connectTimeout: shared.connectTimeout,
+    serve: (webSocket, path) => Effect.scoped(ServerConnection.serve(shared, webSocket, path))
+  }).pipe(
+    Effect.mapError((cause) =>
+      new SoraServerError({
+        message: `the development server cannot listen on ${host}:${options.port ?? 0}; is the port in use?`,
+        cause
+      })
+    )
   )
+  const url = `ws://${host.includes(":") ? `[${host}]` : host}:${port}/signaling`
 
   const handleOf = (connectionId: string) => {
     const handle = handles.get(connectionId)
@@ -300,8 +366,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
     requestStats: (connectionId) =>
       Effect.flatMap(handleOf(connectionId), ({ requestStats }) => Effect.mapError(requestStats, toServerError)),
     setFaults: (next) =>
-      Effect.flatMap(Effect.orDie(sourceOf(next)), (source) => {
-        faults = source
+      Effect.flatMap(Effect.orDie(SoraFaults.decode(next)), (decoded) => {
+        faults = sourceOf(decoded)
         return Effect.forEach(Array.from(handles.values()), ({ redraw }) => redraw, { discard: true })
       }),
     inject: (connectionId, fault) =>

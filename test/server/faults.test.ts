@@ -75,7 +75,7 @@ describe("faults are checked", () => {
     it.live(name, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(SoraServer.make({ faults: faults as SoraFaults.Faults }))
-        assert.include(error.message, "bad faults")
+        assert.include(error.message, "bad options: faults")
         assert.include(error.message, name)
         const server = yield* SoraServer.make()
         const exit = yield* Effect.exit(server.setFaults(faults as SoraFaults.Faults))

@@ -29,6 +29,8 @@ export interface Options {
   readonly candidates?: "message" | "sdp" | "none"
   /** Whether pings are answered. Default true. */
   readonly pong?: boolean
+  /** In place of the global one. */
+  readonly makeSocket?: (url: string) => WebSocket
   /** Called with each channel while it opens, before the server knows that it is open. */
   readonly onChannel?: (channel: RTCDataChannel) => void
 }
@@ -54,7 +56,7 @@ export class RawClient {
 
   constructor(url: string, options: Options = {}) {
     this.options = options
-    this.socket = new WebSocket(url)
+    this.socket = options.makeSocket?.(url) ?? new WebSocket(url)
     this.closed = new Promise((resolve) => {
       this.socket.addEventListener("close", ({ code, reason }) => {
         this.ended("ws")

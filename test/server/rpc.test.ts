@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import { createHmac, randomBytes } from "node:crypto"
 import { deflateSync, inflateSync } from "node:zlib"
 import { ServerError } from "../../src/SoraRpcError.ts"
@@ -533,13 +534,55 @@ describe("JWT claims", () => {
         assert.strictEqual(yield* token(text), "INVALID-ACCESS-TOKEN")
       }
       for (
-        const bad of [jwt({}, "other"), jwt({}, secret, { alg: "none" }), `${part({ alg: "HS256" })}.${part({})}.`]
+        const bad of [
+          jwt({}, "other"),
+          jwt({}, secret, { alg: "none" }),
+          `${part({ alg: "HS256" })}.${part({})}.`,
+          `${jwt({}, secret)}!!`,
+          `${jwt({}, secret)}=`
+        ]
       ) {
         assert.strictEqual(yield* token(bad), "INVALID-ACCESS-TOKEN-SIGNATURE")
       }
       assert.strictEqual(yield* token(jwt({ channel_id: "other" }, secret)), "ACCESS-TOKEN-OF-ANOTHER-CHANNEL")
       assert.strictEqual(yield* token(jwt({ exp: 1 }, secret)), "ACCESS-TOKEN-EXPIRED")
     }))
+
+  const grantOf = (access_token: string, options?: { readonly secret: Redacted.Redacted<string> }) =>
+    SoraAuth.jwtClaims(options)({ type: "connect", role: "sendrecv", channelId: "any", metadata: { access_token } })
+      .pipe(
+        Effect.match({ onSuccess: () => "granted", onFailure: ({ reason }) => reason })
+      )
+
+  for (const options of [{ secret: Redacted.make(secret) }, undefined]) {
+    it.effect(`hold from nbf to exp, by the program's clock, ${options === undefined ? "not verified" : "verified"}`, () =>
+      Effect.gen(function*() {
+        const token = jwt({ nbf: 100, exp: 200 }, secret)
+        assert.strictEqual(yield* grantOf(token, options), "ACCESS-TOKEN-NOT-YET-VALID")
+        yield* TestClock.adjust("100 seconds")
+        assert.strictEqual(yield* grantOf(token, options), "granted")
+        yield* TestClock.adjust("100 seconds")
+        assert.strictEqual(yield* grantOf(token, options), "ACCESS-TOKEN-EXPIRED")
+      }))
+
+    it.effect(`with a critical header or claims of no use are none, ${options === undefined ? "not verified" : "verified"}`, () =>
+      Effect.gen(function*() {
+        for (
+          const token of [
+            jwt({}, secret, { alg: "HS256", crit: ["exp"], exp: 1 }),
+            jwt({ nbf: "soon" }, secret),
+            jwt({ exp: "never" }, secret),
+            jwt({ connection_lifetime: -1 }, secret)
+          ]
+        ) {
+          assert.strictEqual(yield* grantOf(token, options), "INVALID-ACCESS-TOKEN")
+        }
+      }))
+  }
+
+  it("are not checked with an empty secret", () => {
+    assert.throws(() => SoraAuth.jwtClaims({ secret: Redacted.make("") }), /bad options: secret/)
+  })
 
   it.effect("are not verified without a secret", () =>
     Effect.gen(function*() {

@@ -7,6 +7,7 @@
  * first, then the DataChannels, then, once the client has left or had its time,
  * the peer.
  */
+import type { WebSocket } from "@effect/platform-node/NodeWS"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -15,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
@@ -23,14 +25,17 @@ import * as Semaphore from "effect/Semaphore"
 import { Socket } from "effect/socket"
 import * as Channel from "../../internal/channel.ts"
 import { compression } from "../../internal/compression.ts"
+import { internalErrorOf } from "../../internal/dispatcher.ts"
+import * as Sctp from "../../internal/sctp.ts"
 import * as Werift from "../../internal/werift.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
 import type { Rid } from "../../SoraMethod.ts"
-import type { Grant } from "../SoraAuth.ts"
+import { type Grant, Refusal } from "../SoraAuth.ts"
 import type { Member } from "./channels.ts"
 import { isAcceptable } from "./connectRules.ts"
 import {
+  bufferOverflow,
   closeReason,
   type End,
   faultInjected,
@@ -43,10 +48,17 @@ import {
 import type * as Faults from "./faults.ts"
 import { makeId } from "./ids.ts"
 import * as Media from "./media.ts"
+import { isUsableCandidate, MaxCandidates, withUsableCandidates } from "./sdp.ts"
 import { type Handle, HandleError, type Shared } from "./shared.ts"
 
 /** Time for a closing step that depends on the client: the WebSocket handshake, the last bytes, its leaving. */
 const CloseGrace = Duration.seconds(1)
+
+/** What a message costs beside its bytes, roughly: so that many small ones count as well. */
+const MessageOverheadBytes = 512
+
+/** Channels that a client may open itself, which no client has a reason to do. */
+const MaxForeignChannels = 32
 
 type Event =
   | { readonly _tag: "SocketMessage"; readonly text: string }
@@ -63,14 +75,24 @@ interface ServerChannel {
   readonly options: typeof Signaling.DataChannelOptions.Type | undefined
 }
 
+const sizeOf = (data: unknown): number =>
+  typeof data === "string" ? data.length : ArrayBuffer.isView(data) || data instanceof ArrayBuffer ? data.byteLength : 0
+
+/** Of what a client can send as much as it likes; 0 of what it cannot. */
+const weightOf = (event: Event): number =>
+  event._tag === "SocketMessage"
+    ? MessageOverheadBytes + event.text.length
+    : event._tag === "ChannelMessage"
+    ? MessageOverheadBytes + sizeOf(event.data)
+    : 0
+
 /**
  * Serves one WebSocket until the connection is over and everything of it is
  * released. `path` is what the client asked for, with the count of redirects.
  */
 export const serve = Effect.fnUntraced(function*(
   shared: Shared,
-  socket: Socket.Socket,
-  webSocket: Socket.WebSocketLike,
+  webSocket: WebSocket,
   path: string
 ): Effect.fn.Return<void, never, Scope.Scope> {
   const clock = yield* Clock.Clock
@@ -82,6 +104,10 @@ export const serve = Effect.fnUntraced(function*(
   const peerGone = yield* Deferred.make<void>()
 
   let ended = false
+  /** Bytes of the inbox. */
+  let unhandled = 0
+  let callsUnderWay = 0
+  let candidates = 0
   let joined = false
   /** Calls that are in the inbox. */
   let waitingCalls = 0
@@ -108,21 +134,51 @@ export const serve = Effect.fnUntraced(function*(
     Deferred.doneUnsafe(endedBy, Exit.succeed(by))
   }
 
+  const offer = (event: Event) => {
+    const weight = weightOf(event)
+    if (weight > 0 && ended) return
+    if (weight > 0 && unhandled + weight > shared.maxBufferedBytes) return end(bufferOverflow)
+    unhandled += weight
+    Queue.offerUnsafe(inbox, event)
+  }
+
   const logged = <A, E>(effect: Effect.Effect<A, E>) =>
     Effect.catchCause(
       effect,
       (cause) =>
-        Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("the development server failed", cause)
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.void
+          // A logger of the user's that fails takes nothing else with it.
+          : Effect.ignoreCause(Effect.logWarning("the development server failed", cause))
     )
 
   const beside = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkIn(logged(effect), held)
 
   // ---------------------------------------------------------------- sending
 
+  /** What waits to be sent, or to be acknowledged. */
+  const buffered = (): number => {
+    // Private to werift, which has no public count of what it keeps.
+    const sctp = peer?.sctpTransport?.sctp
+    const packets = sctp === undefined ? 0 : sctp["outboundQueue"].length + sctp["sentQueue"].length
+    let bytes = webSocket.bufferedAmount + (sctp?.["flightSize"] ?? 0) + packets * MessageOverheadBytes
+    for (const { channel } of channels.values()) bytes += channel.bufferedAmount
+    return bytes
+  }
+
+  /** A client that asks and does not take the answers is not served any longer. */
+  const hasRoomFor = (bytes: number): boolean => {
+    if (buffered() + bytes <= shared.maxBufferedBytes) return true
+    end(bufferOverflow)
+    return false
+  }
+
   const sendOnSocket = (message: Signaling.ServerMessage): boolean => {
     if (!socketOpen) return false
     try {
-      webSocket.send(JSON.stringify(Signaling.encodeServerMessage(message)))
+      const text = JSON.stringify(Signaling.encodeServerMessage(message))
+      if (!hasRoomFor(text.length)) return false
+      webSocket.send(text)
       return true
     } catch {
       return false
@@ -132,6 +188,7 @@ export const serve = Effect.fnUntraced(function*(
   const sendData = (open: ServerChannel | undefined, data: string | Uint8Array<ArrayBuffer>): boolean => {
     // werift takes data after close and drops it, and an empty message breaks a channel for good.
     if (open === undefined || open.channel.readyState !== "open" || data.length === 0) return false
+    if (!hasRoomFor(data.length)) return false
     try {
       open.channel.send(data)
       return true
@@ -164,7 +221,7 @@ export const serve = Effect.fnUntraced(function*(
   })
 
   const terminate = () => {
-    if ("terminate" in webSocket) (webSocket as { terminate: () => void }).terminate()
+    webSocket.terminate()
   }
 
   /**
@@ -218,7 +275,7 @@ export const serve = Effect.fnUntraced(function*(
     Effect.ensuring(Scope.close(held, Exit.void)),
     // Whatever went wrong on the way: who waits for the end must not wait for ever.
     Effect.catchCause((cause) =>
-      Effect.logWarning("the development server could not end a connection in order", cause)
+      Effect.ignoreCause(Effect.logWarning("the development server could not end a connection in order", cause))
     ),
     Effect.ensuring(Deferred.succeed(tornDown, undefined))
   )
@@ -261,16 +318,19 @@ export const serve = Effect.fnUntraced(function*(
   const attachChannel = (label: string, open: ServerChannel) => {
     channels.set(label, open)
     const { channel } = open
-    const onOpen = () => Queue.offerUnsafe(inbox, { _tag: "ChannelOpen" })
+    const onOpen = () => offer({ _tag: "ChannelOpen" })
     const onMessage = (event: { readonly data: unknown }) => {
+      if (ended) return
+      // More than the offer allows; werift does not look at it.
+      if (sizeOf(event.data) > Channel.MaxMessageBytes) return end(internalError)
       // Calls are many. Once the connection has joined and those before are done, they need not wait for what else happens.
       if (label === "rpc" && joined && channel.readyState === "open" && waitingCalls === 0) {
         return onRpcMessage(event.data)
       }
       if (label === "rpc") waitingCalls++
-      Queue.offerUnsafe(inbox, { _tag: "ChannelMessage", label, data: event.data })
+      offer({ _tag: "ChannelMessage", label, data: event.data })
     }
-    const onClose = () => Queue.offerUnsafe(inbox, { _tag: "ChannelClosed", label })
+    const onClose = () => offer({ _tag: "ChannelClosed", label })
     channel.addEventListener("open", onOpen)
     channel.addEventListener("message", onMessage)
     channel.addEventListener("close", onClose)
@@ -288,7 +348,7 @@ export const serve = Effect.fnUntraced(function*(
     const made = yield* Werift.make({ iceServers: [], ...Media.peerConfig(), ...shared.peer }).pipe(Scope.provide(held))
     peer = made
     const { unSubscribe } = made.connectionStateChange.subscribe((state) => {
-      Queue.offerUnsafe(inbox, { _tag: "PeerState", state })
+      offer({ _tag: "PeerState", state })
     })
     yield* Scope.addFinalizer(held, Effect.sync(unSubscribe))
     const managed = dataChannelSignaling
@@ -313,12 +373,10 @@ export const serve = Effect.fnUntraced(function*(
     }
     // Every offer has an application section, also for a client that wants no channel.
     if (channels.size === 0) made.createDataChannel("unused")
-    // werift rejects a promise that nobody has for a frame that names no channel, which would end the process.
-    const transport = made.sctpTransport!
-    const receive = transport["datachannelReceive"]
-    transport.sctp.onReceive.allUnsubscribe()
-    transport.sctp.onReceive.subscribe((...frame) => {
-      receive(...frame).catch(() => end(internalError))
+    Sctp.guard(made.sctpTransport!, { maxBytes: shared.maxBufferedBytes, onBad: () => end(internalError) })
+    let foreign = 0
+    made.onDataChannel.subscribe(() => {
+      if (++foreign > MaxForeignChannels) end(internalError)
     })
     return made
   })
@@ -354,11 +412,16 @@ export const serve = Effect.fnUntraced(function*(
       return
     }
     connect = message
-    const granted = yield* Effect.result(shared.authenticate(message))
+    const granted = yield* Effect.timeoutOption(Effect.result(shared.authenticate(message)), shared.connectTimeout)
     // The client may have left meanwhile: there is nobody to offer to.
     if (ended) return
-    if (Result.isFailure(granted)) return end({ code: SignalingFailure, reason: granted.failure.reason })
-    const grant = granted.success
+    if (Option.isNone(granted)) return end(timedOut)
+    if (Result.isFailure(granted.value)) {
+      const { failure } = granted.value
+      if (!(failure instanceof Refusal)) return yield* Effect.die(failure)
+      return end({ code: SignalingFailure, reason: failure.reason })
+    }
+    const grant = granted.value.success
     const dataChannelSignaling = grant.dataChannelSignaling ?? message.dataChannelSignaling ?? false
     ignoreSocket = dataChannelSignaling &&
       (shared.ignoreDisconnectWebsocket ?? grant.ignoreDisconnectWebsocket ?? message.ignoreDisconnectWebsocket ??
@@ -373,7 +436,8 @@ export const serve = Effect.fnUntraced(function*(
       connect: message,
       channels: shared.channels,
       now: () => clock.currentTimeMillisUnsafe(),
-      wake: () => Queue.offerUnsafe(inbox, { _tag: "MediaChanged" })
+      fail: () => end(internalError),
+      wake: () => offer({ _tag: "MediaChanged" })
     })
     media = ownMedia
     // Those of now: they may have been replaced while the authentication was under way.
@@ -459,7 +523,7 @@ export const serve = Effect.fnUntraced(function*(
     if (!channels.has("signaling") || shared.switchOrder === "after-open" && !open) return
     sendOnSocket({ type: "switched", ignoreDisconnectWebsocket: ignoreSocket })
     switched = true
-    if (joined) Queue.offerUnsafe(inbox, { _tag: "MediaChanged" })
+    if (joined) offer({ _tag: "MediaChanged" })
   }
 
   // ---------------------------------------------------------------- the server's API
@@ -551,11 +615,13 @@ export const serve = Effect.fnUntraced(function*(
     Effect.tryPromise(async () => {
       // werift takes an SDP without sections, and then closes.
       if (!sdp.includes("m=application")) throw new Error("no m=application")
-      await peer!.setRemoteDescription({ type: "answer", sdp })
+      const usable = withUsableCandidates(sdp, peer!.localDescription!.sdp)
+      await peer!.setRemoteDescription({ type: "answer", sdp: usable })
       media?.afterAnswer()
-      Queue.offerUnsafe(inbox, { _tag: "MediaChanged" })
+      offer({ _tag: "MediaChanged" })
       return true
     }).pipe(
+      Effect.timeout(shared.connectTimeout),
       Effect.catch(() =>
         Effect.sync(() => {
           end(invalidMessage)
@@ -568,10 +634,12 @@ export const serve = Effect.fnUntraced(function*(
   const onSignaling = Effect.fnUntraced(function*(message: Signaling.ClientMessage | Signaling.UnknownMessage) {
     switch (message.type) {
       case "candidate": {
+        if (++candidates > MaxCandidates) return end(invalidMessage)
         // Some SDKs name no section (section 2.5), or it may be one that was rejected; there is one transport.
         const mline = { sdpMLineIndex: peer?.sctpTransport?.mLineIndex ?? 0 }
         const { candidate } = message
-        // A candidate that makes no sense (a `.local` name) is ignored; others may work.
+        // A candidate that makes no sense is ignored; others may work.
+        if (!isUsableCandidate(candidate)) return
         return yield* Effect.ignore(Effect.tryPromise(async () => peer?.addIceCandidate({ candidate, ...mline })))
       }
       case "re-answer":
@@ -623,13 +691,26 @@ export const serve = Effect.fnUntraced(function*(
     if (member === undefined || ended) return
     let frame: string
     try {
-      frame = Channel.decodeMessage(data, channels.get("rpc")?.compress ?? false)
+      frame = Channel.decodeMessage(data, channels.get("rpc")?.compress ?? false, shared.maxInflatedBytes)
     } catch {
       // Answered with a parse error.
       frame = ""
     }
-    runRpc(logged(Effect.flatMap(shared.dispatcher.dispatch(frame, member, isGranted), onRpcAnswer)))
+    const refusal = callsUnderWay < shared.maxCalls ? undefined : tooManyCalls
+    callsUnderWay++
+    runRpc(
+      logged(Effect.flatMap(shared.dispatcher.dispatch(frame, member, isGranted, refusal), onRpcAnswer)).pipe(
+        Effect.onExit(callEnded)
+      )
+    )
   }
+
+  const callEnded = () =>
+    Effect.sync(() => {
+      callsUnderWay--
+    })
+
+  const tooManyCalls = internalErrorOf(`${shared.maxCalls} calls are under way`)
 
   const isGranted = (method: string) => rpcMethods.includes(method)
 
@@ -655,7 +736,7 @@ export const serve = Effect.fnUntraced(function*(
     let bytes: Uint8Array
     try {
       const raw = typeof data === "string" ? Buffer.from(data) : data as Uint8Array
-      bytes = own.compress ? compression.inflate(raw) : raw
+      bytes = own.compress ? compression.inflate(raw, shared.maxInflatedBytes) : raw
     } catch {
       // The application's own messages: a bad one is nobody's but its own.
       return
@@ -683,7 +764,7 @@ export const serve = Effect.fnUntraced(function*(
     }
     let text: string
     try {
-      text = Channel.decodeMessage(data, channels.get(label)?.compress ?? false)
+      text = Channel.decodeMessage(data, channels.get(label)?.compress ?? false, shared.maxInflatedBytes)
     } catch {
       return end(internalError)
     }
@@ -697,14 +778,12 @@ export const serve = Effect.fnUntraced(function*(
   })
 
   const onEvent = Effect.fnUntraced(function*(event: Event) {
-    if (ended && event._tag !== "SocketEnded" && event._tag !== "PeerState") return
+    unhandled -= weightOf(event)
+    if (ended && event._tag !== "PeerState") return
     switch (event._tag) {
       case "SocketMessage":
         return yield* onSocketMessage(event.text)
       case "SocketEnded": {
-        socketOpen = false
-        yield* Deferred.succeed(socketClosed, undefined)
-        if (!switched) return end({ code: 1000, reason: "" })
         // The client says `disconnect` on the DataChannel (section 2.16); one that cannot is gone.
         if (!ignoreSocket) yield* beside(Effect.delay(Effect.sync(() => end(typeDisconnect)), CloseGrace))
         return
@@ -724,7 +803,7 @@ export const serve = Effect.fnUntraced(function*(
           relays.set(member, receiveRelayed)
           // A client that leaves aborts the association; werift's connection state does not tell for half a minute.
           const association = peer?.sctpTransport?.sctp.stateChanged.closed.subscribe(() => {
-            Queue.offerUnsafe(inbox, { _tag: "PeerState", state: "closed" })
+            offer({ _tag: "PeerState", state: "closed" })
           })
           if (association !== undefined) yield* Scope.addFinalizer(held, Effect.sync(association.unSubscribe))
           shared.channels.join(member)
@@ -742,14 +821,25 @@ export const serve = Effect.fnUntraced(function*(
 
   // ---------------------------------------------------------------- running
 
+  const onSocketEnd = Effect.sync(() => {
+    socketOpen = false
+    Deferred.doneUnsafe(socketClosed, Exit.void)
+    // At once, and not when it is its turn: what comes before it, such as an authentication, may take its time.
+    if (!switched) return end({ code: 1000, reason: "" })
+    offer({ _tag: "SocketEnded" })
+  })
+
+  const socket = yield* Socket.fromWebSocket(
+    Effect.acquireRelease(Effect.succeed(webSocket), (webSocket) => Effect.sync(() => webSocket.close()))
+  )
   yield* Socket.readerString(socket).pipe(
     Effect.flatMap((pull) =>
       Effect.forever(Effect.map(pull, (texts) => {
-        for (const text of texts) Queue.offerUnsafe(inbox, { _tag: "SocketMessage", text })
+        for (const text of texts) offer({ _tag: "SocketMessage", text })
       }))
     ),
     Effect.scoped,
-    Effect.catch(() => Effect.sync(() => Queue.offerUnsafe(inbox, { _tag: "SocketEnded" }))),
+    Effect.catch(() => onSocketEnd),
     beside
   )
   yield* beside(Effect.delay(
@@ -764,8 +854,11 @@ export const serve = Effect.fnUntraced(function*(
         Effect.catchCause(onEvent(event), (cause) =>
           Cause.hasInterruptsOnly(cause)
             ? Effect.failCause(cause as Cause.Cause<never>)
+            // What was under way when the connection ended fails on what is closed already.
+            : ended
+            ? Effect.void
             : Effect.andThen(
-              Effect.logError("the development server failed", cause),
+              Effect.ignoreCause(Effect.logError("the development server failed", cause)),
               Effect.sync(() => end(internalError))
             ))
       ),

@@ -19,6 +19,8 @@ export interface End {
 export const invalidMessage: End = { code: SignalingFailure, reason: "INVALID-MESSAGE" }
 export const internalError: End = { code: SignalingFailure, reason: "INTERNAL-ERROR" }
 export const timedOut: End = { code: SignalingFailure, reason: "TIMEOUT" }
+/** A guess: what Sora does with a client that takes nothing is not known. */
+export const bufferOverflow: End = { code: SignalingFailure, reason: "BUFFER-OVERFLOW" }
 export const typeDisconnect: End = { code: 1000, reason: "TYPE-DISCONNECT" }
 export const faultInjected: End = { code: SignalingFailure, reason: "FAULT-INJECTED" }
 

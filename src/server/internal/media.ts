@@ -49,6 +49,9 @@ const LayerTimeoutMillis = 3000
 /** A keyframe is asked for at most this often. */
 const KeyframeMillis = 300
 
+/** SSRCs of a simulcast sender that are kept with the names of their layers. */
+const MaxSsrcs = 64
+
 /** A sender is told this often what it may send. */
 const EstimateMillis = 1000
 
@@ -122,6 +125,7 @@ class Source {
   readonly transceiver: RTCRtpTransceiver
   readonly #bitsPerSecond: number
   readonly #onLayers: (source: Source, before: ReadonlyArray<Rid>) => void
+  readonly #fail: () => void
   readonly #ssrcs = new Map<string, { ssrc: number; at: number; askedAt: number }>()
   readonly #rids = new Map<number, string>()
   readonly #unsubscribe: Array<() => void> = []
@@ -134,20 +138,22 @@ class Source {
     kind: Kind,
     transceiver: RTCRtpTransceiver,
     bitsPerSecond: number,
-    onLayers: (source: Source, before: ReadonlyArray<Rid>) => void
+    onLayers: (source: Source, before: ReadonlyArray<Rid>) => void,
+    fail: () => void
   ) {
     this.member = member
     this.kind = kind
     this.transceiver = transceiver
     this.#bitsPerSecond = bitsPerSecond
     this.#onLayers = onLayers
+    this.#fail = fail
     const { receiver } = transceiver
     // werift counts losses over all layers together, whose sequence numbers have nothing to do with each other.
     if (this.simulcast) receiver["nack"].addPacket = () => {}
     this.#unsubscribe.push(
       transceiver.onTrack.subscribe((track: MediaStreamTrack) => {
         this.#unsubscribe.push(
-          track.onReceiveRtp.subscribe((packet) => this.#onPacket(track.rid, packet)).unSubscribe
+          track.onReceiveRtp.subscribe((packet) => this.#guarded(() => this.#onPacket(track.rid, packet))).unSubscribe
         )
       }).unSubscribe
     )
@@ -161,11 +167,24 @@ class Source {
     return this.transceiver.codecs.find(({ name }) => name.toLowerCase() !== "rtx")
   }
 
+  /** What is thrown here would end the process: it is called by werift's sockets, or a timer. */
+  #guarded(use: () => void) {
+    try {
+      use()
+    } catch {
+      this.#fail()
+    }
+  }
+
   #onPacket(name: string | undefined, packet: RtpPacket) {
     if (!this.live) return
     const now = performance.now()
     const { header } = packet
-    if (name !== undefined) this.#rids.set(header.ssrc, name)
+    if (name !== undefined) {
+      // A layer has one SSRC, and perhaps a few more over time.
+      if (this.#rids.size >= MaxSsrcs) this.#rids.clear()
+      this.#rids.set(header.ssrc, name)
+    }
     // A browser names the layer in its first packets only, and may have told the SSRC before.
     const rid = name ?? this.#rids.get(header.ssrc) ?? ""
     const known = this.#ssrcs.get(rid)
@@ -180,7 +199,14 @@ class Source {
     header.paddingSize = 0
     let key: boolean | undefined
     const isKey = () => key ??= this.#isKey(packet)
-    for (const forward of this.forwards) forward.onPacket(rid, packet, isKey)
+    for (const forward of this.forwards) {
+      try {
+        forward.onPacket(rid, packet, isKey)
+      } catch {
+        // Of one receiver, which is none of the others' business, nor the sender's.
+        forward.release()
+      }
+    }
   }
 
   #isKey(packet: RtpPacket): boolean {
@@ -193,7 +219,7 @@ class Source {
   }
 
   #lookAtLayers(now: number) {
-    this.#watch ??= setInterval(() => this.#lookAtLayers(performance.now()), 1000).unref()
+    this.#watch ??= setInterval(() => this.#guarded(() => this.#lookAtLayers(performance.now())), 1000).unref()
     const sent = Layers.filter((rid) => now - (this.#ssrcs.get(rid)?.at ?? -LayerTimeoutMillis) < LayerTimeoutMillis)
     // A sender that pauses altogether has its layers still.
     if (sent.length === 0 || sent.join() === this.sent.join()) return
@@ -223,7 +249,7 @@ class Source {
     const now = performance.now()
     if (layer === undefined || now - layer.askedAt < KeyframeMillis) return
     layer.askedAt = now
-    void this.transceiver.receiver.sendRtcpPLI(layer.ssrc)
+    this.transceiver.receiver.sendRtcpPLI(layer.ssrc).catch(() => {})
   }
 
   release() {
@@ -388,8 +414,10 @@ export const make = (options: {
   readonly channels: Channels
   readonly now: () => number
   readonly wake: () => void
+  /** Something threw that should not have. */
+  readonly fail: () => void
 }): Media => {
-  const { channels, connect, member, now, peer, wake } = options
+  const { channels, connect, fail, member, now, peer, wake } = options
   const audio = optionsOf(connect.audio)
   const video = optionsOf(connect.video)
   const sends = member.role !== "recvonly"
@@ -441,7 +469,7 @@ export const make = (options: {
         direction: "recvonly",
         ...(layered ? { simulcast: Layers.map((rid) => ({ rid, direction: "recv" as const })) } : {})
       })
-      sources.push(new Source(member, kind, transceiver, (kilobits + HeadroomKilobits) * 1000, onLayers))
+      sources.push(new Source(member, kind, transceiver, (kilobits + HeadroomKilobits) * 1000, onLayers, fail))
     }
   }
 

@@ -9,6 +9,7 @@ import { invalidParams } from "../../internal/dispatcher.ts"
 import * as SoraMethod from "../../SoraMethod.ts"
 import type { ServerError } from "../../SoraRpcError.ts"
 import type { Channels, Member } from "./channels.ts"
+import { isBounded, MaxMetadataBytes } from "./connectRules.ts"
 import * as Media from "./media.ts"
 
 const invalid = (issue: string) => invalidParams({ ISSUE: issue })
@@ -76,14 +77,25 @@ export const make = (channels: Channels, now: () => number, options: {
     }
   }
 
-  const put = (member: Member, metadata: Schema.Json, push: boolean | undefined, data: Schema.JsonObject) => {
+  const put = (
+    member: Member,
+    metadata: Schema.Json,
+    push: boolean | undefined,
+    data: Schema.JsonObject
+  ): Effect.Effect<void, ServerError> => {
+    // Item by item it would grow without end.
+    if (!isBounded(metadata)) {
+      return Effect.fail(invalid(`the metadata would have more than ${MaxMetadataBytes} bytes, or is nested too deep`))
+    }
     member.authzMetadata = metadata
-    if (push !== true) return
-    channels.push(member.channelId, {
-      ...data,
-      connection_id: member.connectionId,
-      type: "signaling_notify_metadata_ext"
-    })
+    if (push === true) {
+      channels.push(member.channelId, {
+        ...data,
+        connection_id: member.connectionId,
+        type: "signaling_notify_metadata_ext"
+      })
+    }
+    return Effect.void
   }
 
   return [
@@ -154,7 +166,7 @@ export const make = (channels: Channels, now: () => number, options: {
         withMember(caller, (member) =>
           Effect.gen(function*() {
             yield* checkOwn(member, { ...params, own: ["connection_id", params.connectionId] })
-            put(member, params.metadata, params.push, { action: "PutMetadata", metadata: params.metadata })
+            yield* put(member, params.metadata, params.push, { action: "PutMetadata", metadata: params.metadata })
             return params.metadata
           }))
     ),
@@ -169,7 +181,7 @@ export const make = (channels: Channels, now: () => number, options: {
             if (!isObject(stored)) return yield* invalid("the stored metadata is not an object")
             const { key, value } = params
             const metadata = { ...stored, [key]: value }
-            put(member, metadata, params.push, { action: "PutMetadataItem", key, value })
+            yield* put(member, metadata, params.push, { action: "PutMetadataItem", key, value })
             return options.itemResult === "item" ? { key, value } : metadata
           }))
     )

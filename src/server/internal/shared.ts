@@ -31,6 +31,9 @@ export interface Shared {
   readonly pingInterval: Duration.Duration
   readonly pongTimeout: Duration.Duration
   readonly connectTimeout: Duration.Duration
+  readonly maxBufferedBytes: number
+  readonly maxInflatedBytes: number
+  readonly maxCalls: number
   readonly closeMessage: boolean
   readonly switchOrder: "before-open" | "after-open"
   readonly peer: Partial<PeerConfig>

@@ -1,0 +1,115 @@
+/**
+ * The HTTP server that takes WebSockets. Whatever a client does to its socket
+ * ends at most that socket. When the server stops nothing of it stays: a socket
+ * that never said anything, or whose other end does not answer, would keep an
+ * `http.Server` from closing.
+ */
+import * as NodeWS from "@effect/platform-node/NodeWS"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import type * as Scope from "effect/Scope"
+import * as Http from "node:http"
+import type { AddressInfo, Socket } from "node:net"
+import type { Duplex } from "node:stream"
+import { type AllowedOrigins, refusalOf } from "./origins.ts"
+
+/** The largest message of the WebSocket, in bytes. */
+export const MaxSocketMessageBytes = 1024 * 1024
+
+/** Time for the handshake by which a WebSocket is closed. */
+const CloseMillis = 1000
+
+const ignore = () => {}
+
+const answer = (status: number, text: string): string =>
+  [
+    `HTTP/1.1 ${status} ${Http.STATUS_CODES[status]}`,
+    "Connection: close",
+    "Content-Type: text/plain; charset=utf-8",
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    "",
+    text
+  ].join("\r\n")
+
+/**
+ * Listens until the scope closes, and gives the port. `serve` runs for each
+ * WebSocket, with the path that was asked for, and is interrupted first.
+ *
+ * @internal
+ */
+export const make = Effect.fnUntraced(function*(options: {
+  readonly host: string
+  readonly port: number
+  readonly allowedOrigins: AllowedOrigins | undefined
+  readonly connectTimeout: Duration.Duration
+  readonly serve: (webSocket: NodeWS.WebSocket, path: string) => Effect.Effect<void>
+}): Effect.fn.Return<number, Error, Scope.Scope> {
+  const { host, port, serve } = options
+  // Node looks at it every so often only; a time of more than its timers know is none.
+  const requestTimeout = Math.min(Duration.toMillis(options.connectTimeout), 2 ** 31 - 1)
+  const webSockets = new NodeWS.WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    maxPayload: MaxSocketMessageBytes,
+    closeTimeout: CloseMillis
+  } as NodeWS.ServerOptions)
+  const sockets = new Set<Socket>()
+  const server = yield* Effect.acquireRelease(
+    Effect.sync(() => Http.createServer({ requestTimeout, headersTimeout: requestTimeout })),
+    (server) =>
+      Effect.callback<void>((resume) => {
+        // It calls back with an error when it does not listen, which is as good.
+        server.close(() => resume(Effect.void))
+        for (const socket of sockets) socket.destroy()
+      })
+  )
+  server.on("connection", (socket) => {
+    sockets.add(socket)
+    socket.on("close", () => sockets.delete(socket))
+    // Node, and then `ws`, listen as long as a socket is theirs. Between them, and afterwards, nobody else does, and an
+    // error that nobody hears ends the process.
+    socket.on("error", ignore)
+  })
+  server.on("request", (_, response) => {
+    const text = "Here is a development server for Sora's signaling: connect to it with a WebSocket.\n"
+    response.writeHead(426, { connection: "close", "content-type": "text/plain", upgrade: "websocket" }).end(text)
+  })
+
+  const run = yield* FiberSet.makeRuntime<never>()
+  let stopping = false
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      stopping = true
+      server.close(ignore)
+    })
+  )
+
+  const refuse = (socket: Duplex, status: number, text: string) => {
+    socket.end(answer(status, text), () => socket.destroy())
+  }
+  server.on("upgrade", (request, socket, head) => {
+    if (stopping) return refuse(socket, 503, "the server is stopping\n")
+    const { headers } = request
+    const [origin] = [headers.origin ?? headers["sec-websocket-origin"]].flat()
+    const refusal = refusalOf({ host: headers.host, origin }, options)
+    if (refusal !== undefined) {
+      return refuse(socket, 403, `${refusal}: see the option allowedOrigins of SoraServer (--allow-origin)\n`)
+    }
+    webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      webSocket.on("error", ignore)
+      // Nothing may arrive before there is somebody to read it.
+      webSocket.pause()
+      run(serve(webSocket, request.url ?? "/"))
+    })
+  })
+
+  yield* Effect.callback<void, Error>((resume) => {
+    server.once("error", (cause) => resume(Effect.fail(cause)))
+    server.once("listening", () => resume(Effect.void))
+    server.listen(port, host)
+  })
+  // One that comes later is of a connection that could not be accepted.
+  server.on("error", ignore)
+  return (server.address() as AddressInfo).port
+})
