@@ -264,6 +264,10 @@ const command = Command.make(
       Flag.withDescription("Of the hostile scenarios those whose name contains this"),
       Flag.optional
     ),
+    except: Flag.String("except").pipe(
+      Flag.withDescription("Of the hostile scenarios those whose name does not contain this"),
+      Flag.optional
+    ),
     iteration: Flag.Int("iteration").pipe(
       Flag.withDescription("Of the hostile scenarios the one of this number, once"),
       Flag.optional

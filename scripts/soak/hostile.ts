@@ -17,12 +17,14 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Callers from "./callers.ts"
+import * as Connecting from "./connecting.ts"
 import * as Dice from "./dice.ts"
 import { heapInUse, megabytes, sockets } from "./gauges.ts"
 import * as Ledger from "./ledger.ts"
 import * as Peers from "./peers.ts"
 import * as RawClients from "./rawClients.ts"
 import * as Servers from "./servers.ts"
+import * as Watchdog from "./watchdog.ts"
 import { connect, handlers, type Scenario, type Stage, witness } from "./stage.ts"
 
 const Concurrency = 8
@@ -46,7 +48,8 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   ...RawClients.scenarios,
   ...Peers.scenarios,
   ...Servers.scenarios,
-  ...Callers.scenarios
+  ...Callers.scenarios,
+  ...Connecting.scenarios
 }
 
 const names = Object.keys(scenarios)
@@ -59,12 +62,14 @@ export interface Options {
   readonly seed: number
   /** Only scenarios whose name contains this. */
   readonly only: Option.Option<string>
+  /** No scenarios whose name contains this. */
+  readonly except: Option.Option<string>
   /** Only this iteration, once. */
   readonly iteration: Option.Option<number>
 }
 
 /** Watches for what nobody would otherwise notice. */
-const watch = (ledger: Ledger.Ledger, running: ReadonlySet<string>) =>
+const watch = (ledger: Ledger.Ledger, seed: number, running: ReadonlySet<string>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const unforeseen = (kind: string) => (error: unknown) => {
@@ -76,11 +81,13 @@ const watch = (ledger: Ledger.Ledger, running: ReadonlySet<string>) =>
       const onRejection = unforeseen("unhandled rejection")
       process.on("uncaughtException", onException)
       process.on("unhandledRejection", onRejection)
+      const watchdog = Watchdog.start()
       const stalls = { longest: 0 }
       let last = performance.now()
       const timer = setInterval(() => {
         const stalled = performance.now() - last - 100
         last = performance.now()
+        watchdog.alive(`${Array.from(running).join(", ")} ran (seed ${seed})`)
         stalls.longest = Math.max(stalls.longest, stalled)
         if (stalled > MaxStallMillis) {
           ledger.problem(
@@ -94,6 +101,7 @@ const watch = (ledger: Ledger.Ledger, running: ReadonlySet<string>) =>
         stalls,
         stop: () => {
           clearInterval(timer)
+          void watchdog.stop()
           process.off("uncaughtException", onException)
           process.off("unhandledRejection", onRejection)
         }
@@ -103,15 +111,15 @@ const watch = (ledger: Ledger.Ledger, running: ReadonlySet<string>) =>
   )
 
 /** Runs a soak; gives its problems, one line each. */
-export const run = Effect.fnUntraced(function*({ iteration, minutes, only, seed }: Options) {
+export const run = Effect.fnUntraced(function*({ except, iteration, minutes, only, seed }: Options) {
   const ledger = Ledger.make()
   const running = new Set<string>()
   const runs = new Map<string, { count: number; millis: number; longest: number }>()
-  const { stalls } = yield* watch(ledger, running)
-  const chosen = Option.match(only, {
-    onNone: () => urn,
-    onSome: (text) => urn.filter((name) => name.includes(text))
-  })
+  const { stalls } = yield* watch(ledger, seed, running)
+  const chosen = urn.filter((name) =>
+    Option.getOrElse(Option.map(only, (text) => name.includes(text)), () => true) &&
+    !Option.exists(except, (text) => name.includes(text))
+  )
   if (chosen.length === 0) return [`there is no such scenario; there are ${names.join(", ")}`]
   yield* Console.log(
     `${minutes} minutes, seed ${seed}: ${new Set(chosen).size} hostile scenarios, ${Concurrency} at a time`
