@@ -24,8 +24,8 @@ import * as Ledger from "./ledger.ts"
 import * as Peers from "./peers.ts"
 import * as RawClients from "./rawClients.ts"
 import * as Servers from "./servers.ts"
-import * as Watchdog from "./watchdog.ts"
 import { connect, handlers, type Scenario, type Stage, witness } from "./stage.ts"
+import * as Watchdog from "./watchdog.ts"
 
 const Concurrency = 8
 

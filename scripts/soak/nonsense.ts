@@ -190,7 +190,7 @@ const Lines = [
 export const sdp = (dice: Dice, real: string): string => {
   if (dice.chance(0.1)) return dice.pick(["", "v=0", "m=application ", "v=0\r\nm=application \r\n", `${real}${real}`])
   let lines = real.split("\r\n")
-  for (let n = dice.below(6); n > 0; n--) {
+  for (let n = dice.below(6); n > 0 && lines.length > 0; n--) {
     const at = dice.below(lines.length)
     switch (dice.below(6)) {
       case 0:
