@@ -25,15 +25,12 @@ import * as Peers from "./peers.ts"
 import * as RawClients from "./rawClients.ts"
 import * as Servers from "./servers.ts"
 import { connect, handlers, type Scenario, type Stage, witness } from "./stage.ts"
-import * as Watchdog from "./watchdog.ts"
+import * as Watch from "./watch.ts"
 
 const Concurrency = 8
 
 /** Nothing that a scenario does takes as long. */
 const ScenarioTimeout = Duration.seconds(60)
-
-/** How long the event loop may stand still: bombs are inflated in it, and the machine may be busy. */
-const MaxStallMillis = 3000
 
 /** How long the server may keep a connection whose client is gone: werift notices after 29 seconds. */
 const Lingering = Duration.seconds(60)
@@ -41,6 +38,9 @@ const Lingering = Duration.seconds(60)
 /** How much the heap may grow from the first quarter of the run to the last, beside what a few scenarios hold. */
 const MaxGrowth = 1.2
 const Slack = 8 * 1024 * 1024
+
+/** Until then the heap grows: timers hold what is gone, the last of them for half a minute, and code is compiled. */
+const WarmUp = Duration.seconds(60)
 
 const SampleTime = Duration.seconds(5)
 
@@ -68,54 +68,12 @@ export interface Options {
   readonly iteration: Option.Option<number>
 }
 
-/** Watches for what nobody would otherwise notice. */
-const watch = (ledger: Ledger.Ledger, seed: number, running: ReadonlySet<string>) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const unforeseen = (kind: string) => (error: unknown) => {
-        if (error instanceof Ledger.Provoked && kind === "uncaught exception") return void ledger.provoked.caught++
-        const text = error instanceof Error ? `${error.stack}`.split("\n").slice(0, 6).join("\n      ") : String(error)
-        ledger.problem("process", `${kind}, while ${Array.from(running).join(", ")} ran: ${text}`, text)
-      }
-      const onException = unforeseen("uncaught exception")
-      const onRejection = unforeseen("unhandled rejection")
-      process.on("uncaughtException", onException)
-      process.on("unhandledRejection", onRejection)
-      const watchdog = Watchdog.start()
-      const stalls = { longest: 0 }
-      let last = performance.now()
-      const timer = setInterval(() => {
-        const stalled = performance.now() - last - 100
-        last = performance.now()
-        watchdog.alive(`${Array.from(running).join(", ")} ran (seed ${seed})`)
-        stalls.longest = Math.max(stalls.longest, stalled)
-        if (stalled > MaxStallMillis) {
-          ledger.problem(
-            "process",
-            `the event loop stood still for ${Math.round(stalled)} ms while ${Array.from(running).join(", ")} ran`,
-            "stall"
-          )
-        }
-      }, 100)
-      return {
-        stalls,
-        stop: () => {
-          clearInterval(timer)
-          void watchdog.stop()
-          process.off("uncaughtException", onException)
-          process.off("unhandledRejection", onRejection)
-        }
-      }
-    }),
-    ({ stop }) => Effect.sync(stop)
-  )
-
 /** Runs a soak; gives its problems, one line each. */
 export const run = Effect.fnUntraced(function*({ except, iteration, minutes, only, seed }: Options) {
   const ledger = Ledger.make()
   const running = new Set<string>()
   const runs = new Map<string, { count: number; millis: number; longest: number }>()
-  const { stalls } = yield* watch(ledger, seed, running)
+  const { stalls } = yield* Watch.watch(ledger, seed, running)
   const chosen = urn.filter((name) =>
     Option.getOrElse(Option.map(only, (text) => name.includes(text)), () => true) &&
     !Option.exists(except, (text) => name.includes(text))
@@ -204,6 +162,7 @@ export const run = Effect.fnUntraced(function*({ except, iteration, minutes, onl
       yield* Console.log(`  PROBLEM in ${problem.where[0]}: ${problem.what}`)
     }
   })
+  const before = heapInUse()
   const begun = performance.now()
   const until = begun + minutes * 60_000
   const sampling = yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.sleep(SampleTime), sample)))
@@ -225,7 +184,7 @@ export const run = Effect.fnUntraced(function*({ except, iteration, minutes, onl
 
   // The end: the server forgets who is gone, and everything closes.
   const waitFor = (condition: Effect.Effect<boolean>, patience: Duration.Input) =>
-    Effect.timeoutOption(Effect.repeat(Effect.delay(condition, "100 millis"), { until: (holds) => holds }), patience)
+    Effect.timeoutOption(Effect.repeat(Effect.delay(condition, "200 millis"), { until: (holds) => holds }), patience)
   const onlyGood = Effect.map(
     server.connections,
     (all) =>
@@ -256,11 +215,17 @@ export const run = Effect.fnUntraced(function*({ except, iteration, minutes, onl
   const { caught, thrown } = ledger.provoked
   if (caught !== thrown) ledger.problem("the end", `${thrown} callbacks threw, and ${caught} of these came out`)
 
-  const quarter = Math.max(1, heaps.length >> 2)
-  const early = Math.min(...heaps.slice(0, quarter))
-  const late = Math.min(...heaps.slice(-quarter))
-  if (late > early * MaxGrowth + Slack) {
+  const warm = heaps.slice(Math.floor(Duration.toMillis(WarmUp) / Duration.toMillis(SampleTime)))
+  const quarter = warm.length >> 2
+  const early = Math.min(...warm.slice(0, quarter))
+  const late = Math.min(...warm.slice(-quarter))
+  // A run that is short has no quarters worth comparing; what it left is seen when all is closed.
+  if (quarter > 0 && late > early * MaxGrowth + Slack) {
     ledger.problem("the end", `the heap grew from ${megabytes(early)} to ${megabytes(late)}`)
+  }
+  const limit = before * MaxGrowth + 2 * Slack
+  if (Option.isNone(yield* waitFor(Effect.sync(() => heapInUse() <= limit), WarmUp))) {
+    ledger.problem("the end", `${megabytes(heapInUse())} are left when all is closed, of ${megabytes(before)} before`)
   }
 
   yield* Console.log("")
@@ -282,7 +247,8 @@ export const run = Effect.fnUntraced(function*({ except, iteration, minutes, onl
     ["calls of the good client", `${goodCalls.count}, the slowest took ${Math.round(goodCalls.longest)} ms`],
     ["callbacks that threw, exceptions that came out", `${thrown}, ${caught}`],
     ["longest stall of the event loop", `${Math.round(stalls.longest)} ms`],
-    ["heap in the first quarter, in the last, when all is closed", [early, late, heapInUse()].map(megabytes).join(", ")]
+    ["heap before, at most, when all is closed", [before, Math.max(...heaps), heapInUse()].map(megabytes).join(", ")],
+    ["heap in the first and last quarter after a minute", quarter > 0 ? [early, late].map(megabytes).join(", ") : "-"]
   ] as const
   for (const [name, value] of table) yield* Console.log(`${name.padEnd(62)}${value}`)
   return Array.from(
