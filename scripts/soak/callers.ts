@@ -148,11 +148,15 @@ const kinds: ReadonlyArray<(rpc: Rpc, dice: Dice) => Made> = [
   })
 ]
 
-/** One call of a random kind, made and perhaps given up in a random way. Completes when it is over. */
-export const misuse = (stage: Stage, rpc: Rpc): Effect.Effect<void> =>
+/**
+ * One call of a random kind, made and perhaps given up in a random way. Completes when it is over. `queued` when it may
+ * have to wait for others so long that it times out.
+ */
+export const misuse = (stage: Stage, rpc: Rpc, queued = false): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { dice, ledger, where } = stage
-    const { call, ...expected } = dice.pick(kinds)(rpc, dice)
+    const { as, call, withinMillis } = dice.pick(kinds)(rpc, dice)
+    const expected = { as: queued ? [...as, "TimeoutError"] : as, withinMillis }
     const counted = Effect.exit(ledger.call(where, expected, call))
     const withCallback = (onExit: (exit: Exit.Exit<unknown, any>) => void) =>
       Effect.callback<void>((resume) => {
@@ -190,17 +194,22 @@ export const misuse = (stage: Stage, rpc: Rpc): Effect.Effect<void> =>
         )
       case 5:
         return Effect.asVoid(withCallback(() => {
-          ledger.callback(where, { withinMillis: 5000, as: ["ok"] }, rpc.call(Echo, { text: "again" }), () => {})
+          ledger.callback(
+            where,
+            { withinMillis: 5000, as: queued ? ["ok", "TimeoutError"] : ["ok"] },
+            rpc.call(Echo, { text: "again" }),
+            () => {}
+          )
         }))
       default:
         return Effect.asVoid(counted)
     }
   })
 
-const crowd = (stage: Stage, rpc: Rpc) =>
+const crowd = (stage: Stage, rpc: Rpc, queued?: boolean) =>
   Effect.forEach(
     Array.from({ length: stage.dice.size(150) + 1 }),
-    () => misuse(stage, rpc),
+    () => misuse(stage, rpc, queued),
     { concurrency: stage.dice.pick([1, 4, 40, "unbounded"]), discard: true }
   )
 
@@ -250,7 +259,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       const options = { maxInFlight: dice.pick([1, 2, 32, 1e6]), maxQueued: dice.pick([1000, 65_536]) }
       const context = yield* Layer.build(SoraRpc.layerTest(handlers, options))
       const rpc = Context.get(context, SoraRpc.SoraRpc)
-      yield* crowd(stage, rpc)
+      yield* crowd(stage, rpc, options.maxInFlight < 32)
       yield* witness(stage, rpc)
     })
   }
