@@ -44,7 +44,7 @@ export const watch = (ledger: Ledger, seed: number, running: ReadonlySet<string>
     Effect.sync(() => {
       const unforeseen = (kind: string) => (error: unknown) => {
         if (error instanceof Provoked && kind === "uncaught exception") return void ledger.provoked.caught++
-        const text = error instanceof Error ? `${error.stack}`.split("\n").slice(0, 6).join("\n      ") : String(error)
+        const text = error instanceof Error ? `${error.stack}`.split("\n").slice(0, 10).join("\n      ") : String(error)
         ledger.problem("process", `${kind}, while ${Array.from(running).join(", ")} ran: ${text}`, text)
       }
       const onException = unforeseen("uncaught exception")
