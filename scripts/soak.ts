@@ -7,6 +7,8 @@
  * Reports what became of every call, how long each kind of death went unnoticed,
  * and whether heap and handles grow. Exit code 0 only if every call is accounted
  * for, nothing was rejected or died unhandled, and neither grew.
+ *
+ * With `--hostile` it is the hostile soak of `soak/hostile.ts` instead.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -29,8 +31,8 @@ import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
+import { heapInUse, megabytes, sockets as handles } from "./soak/gauges.ts"
+import * as Hostile from "./soak/hostile.ts"
 
 class SoakFailed extends Schema.TaggedError<SoakFailed>()("SoakFailed", { text: Schema.String }) {
   override readonly [Runtime.errorExitCode] = 1
@@ -66,23 +68,11 @@ const Clients = 4
 const CallersPerClient = 8
 const Deaths: ReadonlyArray<SoraFaults.ConnectionFault> = ["closeRpc", "killSocket", "killPeer", "closeAbruptly"]
 
-setFlagsFromString("--expose-gc")
-const collect: () => void = runInNewContext("gc")
-
-/** Bytes in use, when what can go has gone. */
-const heapInUse = () => {
-  collect()
-  collect()
-  return process.memoryUsage().heapUsed
-}
-
 const made = { calls: 0, notifications: 0 }
 const ended = new Map<string, number>()
 const noticed = new Map<string, Array<number>>()
 let connections = 0
 let unhandled = 0
-process.on("unhandledRejection", () => unhandled++)
-process.on("uncaughtExceptionMonitor", () => unhandled++)
 
 const count = (kind: string) => void ended.set(kind, (ended.get(kind) ?? 0) + 1)
 
@@ -181,11 +171,11 @@ const droppedFrames = Effect.map(Metric.snapshot, (states) =>
     ])
   ))
 
-const handles = () => process.getActiveResourcesInfo().filter((kind) => /TCP|UDP/.test(kind)).length
-const megabytes = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(1)} MB`
 const median = (values: ReadonlyArray<number>) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
 
 const soak = Effect.fnUntraced(function*(minutes: number, seed: number) {
+  process.on("unhandledRejection", () => unhandled++)
+  process.on("uncaughtExceptionMonitor", () => unhandled++)
   const heaps: Array<number> = []
   const handleCounts: Array<number> = []
   yield* Console.log(
@@ -251,6 +241,12 @@ const soak = Effect.fnUntraced(function*(minutes: number, seed: number) {
   yield* Console.log("Every call is accounted for, and nothing grew.")
 })
 
+const hostile = Effect.fnUntraced(function*(options: Hostile.Options) {
+  const problems = yield* Hostile.run(options)
+  if (problems.length > 0) return yield* new SoakFailed({ text: problems.join("\n") })
+  yield* Console.log("Every call is accounted for, the good client noticed nothing, and nothing grew.")
+})
+
 const command = Command.make(
   "soak",
   {
@@ -259,9 +255,25 @@ const command = Command.make(
       Flag.withDescription("How long, 1 to 120"),
       Flag.withDefault(10)
     ),
-    seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of all randomness"), Flag.withDefault(1))
+    seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of all randomness"), Flag.withDefault(1)),
+    hostile: Flag.Boolean("hostile").pipe(
+      Flag.withDescription("Peers and programs that mean harm, in place of the faults that happen"),
+      Flag.withDefault(false)
+    ),
+    only: Flag.String("only").pipe(
+      Flag.withDescription("Of the hostile scenarios those whose name contains this"),
+      Flag.optional
+    ),
+    except: Flag.String("except").pipe(
+      Flag.withDescription("Of the hostile scenarios those whose name does not contain this"),
+      Flag.optional
+    ),
+    iteration: Flag.Int("iteration").pipe(
+      Flag.withDescription("Of the hostile scenarios the one of this number, once"),
+      Flag.optional
+    )
   },
-  ({ minutes, seed }) => soak(minutes, seed)
+  (options) => options.hostile ? hostile(options) : soak(options.minutes, options.seed)
 ).pipe(Command.withDescription("Run clients against a server that does everything wrong"))
 
 command.pipe(
