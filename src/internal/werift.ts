@@ -192,7 +192,12 @@ export class WeriftPeer extends RTCPeerConnection {
           queueMicrotask(() => {
             unSubscribe()
             if (transport.dtls !== undefined) dropRepeated(transport.dtls)
-            if (early !== undefined) onData.execute(early)
+            if (early === undefined) return
+            try {
+              onData.execute(early)
+            } catch {
+              // It need not be DTLS: anybody can send to a port. werift drops such packets too, when they come by themselves.
+            }
           })
         }
         // werift sends `Finished` under the number that the handshake has come to, and then counts from 1 again. When it

@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
+import { createSocket } from "node:dgram"
 import * as Net from "node:net"
 import { RtpHeader } from "werift"
 import { client, joined, type RawClient } from "./rawClient.ts"
@@ -297,6 +298,32 @@ describe("packets", () => {
         yield* stillServes(server)
       }))
   }
+})
+
+describe("a port that is offered", () => {
+  it.live("may be sent anything by anybody before the client is there", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const stranger = yield* Effect.acquireRelease(
+        Effect.sync(() => createSocket("udp4")),
+        (socket) => Effect.sync(() => socket.close())
+      )
+      const raw = yield* client(server.url, { connect: { data_channel_signaling: true } })
+      const offered = () => raw.received.find(({ message }) => message["type"] === "offer")?.message["sdp"]
+      const joining = raw.join("strangers")
+      yield* wait(() => raw.until("the offer", () => offered() !== undefined))
+      const port = Number(/127\.0\.0\.1 (\d+) typ host/.exec(String(offered()))![1])
+      let here = false
+      const bother = () => {
+        // The first byte of a handshake record of DTLS, and nothing after it.
+        stranger.send(Buffer.from([22]), port, "127.0.0.1")
+        if (!here) setImmediate(bother)
+      }
+      bother()
+      yield* wait(() => joining)
+      here = true
+      yield* stillServes(server)
+    }))
 })
 
 describe("the program's own code", () => {
