@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Channel from "./internal/channel.ts"
+import * as Channel from "./internal/rpc/channel.ts"
 import type { DataChannelLike } from "./PeerConnection.ts"
 import {
   ChannelClosed,

@@ -18,8 +18,8 @@ import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
-import * as Connection from "./internal/connection.ts"
-import { SoraConnection } from "./internal/soraConnection.ts"
+import * as Connection from "./internal/connection/reconnecting.ts"
+import { SoraConnection } from "./internal/connection/soraConnection.ts"
 import type { MediaStreamLike, PeerConnection } from "./PeerConnection.ts"
 import type * as Signaling from "./Signaling.ts"
 import type { SoraConnectionError } from "./SoraConnectionError.ts"
@@ -129,7 +129,7 @@ export {
    * @category services
    */
   SoraConnection
-} from "./internal/soraConnection.ts"
+} from "./internal/connection/soraConnection.ts"
 
 /**
  * When a broken connection is made again by default: after 1 s, 2 s, 4 s and so

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema, Scope } from "effect"
 import { RpcChannel, SoraRpc, type SoraRpcError } from "effect-sora-rpc"
 import { deflateRawSync, deflateSync } from "node:zlib"
-import * as Channel from "../src/internal/channel.ts"
-import * as Compression from "../src/internal/compression.ts"
+import * as Channel from "../src/internal/rpc/channel.ts"
+import * as Compression from "../src/internal/rpc/compression.ts"
 import { FakeDataChannel } from "./utils/fakeDataChannel.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)

@@ -53,6 +53,6 @@ describe("the bundle of a page", { timeout: 60_000 }, () => {
       modules.filter((id) => /werift|platform-node|src\/(node|server)\/|dispatcher|^node:/.test(id)),
       []
     )
-    assert.isTrue(modules.some((id) => id.endsWith("internal/session.ts")))
+    assert.isTrue(modules.some((id) => id.endsWith("internal/connection/session.ts")))
   })
 })

@@ -9,7 +9,7 @@ import * as polyfill from "node-datachannel/polyfill"
 import { fork } from "node:child_process"
 import { join } from "node:path"
 import { RTCPeerConnection } from "werift"
-import * as Werift from "../../src/internal/werift.ts"
+import * as Werift from "../../src/node/internal/werift/peer.ts"
 
 export const implementations = ["werift", "@roamhq/wrtc", "node-datachannel"] as const
 

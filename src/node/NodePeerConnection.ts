@@ -4,8 +4,8 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { PeerConfig } from "werift"
-import * as Werift from "../internal/werift.ts"
 import { PeerConnection } from "../PeerConnection.ts"
+import * as Werift from "./internal/werift/peer.ts"
 
 /**
  * A werift configuration that uses the loopback interface alone, for tests.

@@ -9,7 +9,7 @@ import { PeerConnection, SoraConnection, SoraMethod, SoraRpc, SoraRpcMap } from 
 import { NodeSora } from "effect-sora-rpc/node"
 import { SoraServer } from "effect-sora-rpc/server"
 import { Socket } from "effect/socket"
-import * as Werift from "../../src/internal/werift.ts"
+import * as Werift from "../../src/node/internal/werift/peer.ts"
 import { connect, first, reasonOf } from "../utils/connect.ts"
 import { Nowhere } from "../utils/nowhere.ts"
 import * as ScriptedPeer from "../utils/scriptedPeer.ts"

@@ -8,8 +8,8 @@ import { SoraMethod } from "effect-sora-rpc"
 import { SoraFaults, SoraServer } from "effect-sora-rpc/server"
 import { execFile } from "node:child_process"
 import { promisify } from "node:util"
-import * as Channel from "../../src/internal/channel.ts"
-import { decodeResponse } from "../../src/internal/jsonRpc.ts"
+import * as Channel from "../../src/internal/rpc/channel.ts"
+import { decodeResponse } from "../../src/internal/rpc/jsonRpc.ts"
 import { connect, reasonOf } from "../utils/connect.ts"
 
 /** Of machines that have other things to do; nothing here waits for it. */

@@ -1,6 +1,6 @@
 import { Effect, Queue } from "effect"
 import type { RTCDataChannel } from "werift"
-import * as Werift from "../../src/internal/werift.ts"
+import * as Werift from "../../src/node/internal/werift/peer.ts"
 import * as ScriptedSora from "./scriptedSora.ts"
 
 export const whenOpen = (channel: RTCDataChannel) => whenState(channel, "open")

@@ -5,8 +5,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { deflateSync } from "node:zlib"
-import * as Channel from "../../internal/channel.ts"
-import { scanMembers } from "../../internal/jsonRpc.ts"
+import * as Channel from "../../internal/rpc/channel.ts"
+import { scanMembers } from "../../internal/rpc/jsonRpc.ts"
 import { type ConnectionFault, type Faults, malformed } from "../SoraFaults.ts"
 
 /** How long a response waits for another one to overtake it. */

@@ -5,12 +5,12 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
-import { invalidParams } from "../../internal/dispatcher.ts"
+import { invalidParams } from "../../internal/rpc/dispatcher.ts"
 import * as SoraMethod from "../../SoraMethod.ts"
 import type { ServerError } from "../../SoraRpcError.ts"
-import type { Channels, Member } from "./channels.ts"
-import { isBounded, MaxMetadataBytes } from "./connectRules.ts"
-import * as Media from "./media.ts"
+import { isBounded, MaxMetadataBytes } from "./connection/connectRules.ts"
+import * as Media from "./media/media.ts"
+import type { Channels, Member } from "./rooms.ts"
 
 const invalid = (issue: string) => invalidParams({ ISSUE: issue })
 

@@ -7,13 +7,13 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { PeerConfig } from "werift"
-import type * as Dispatcher from "../../internal/dispatcher.ts"
+import type * as Dispatcher from "../../internal/rpc/dispatcher.ts"
 import type * as Signaling from "../../Signaling.ts"
 import type { Authenticate } from "../SoraAuth.ts"
 import type { ConnectionFault } from "../SoraFaults.ts"
-import type { Channels, Member } from "./channels.ts"
-import type { End } from "./ends.ts"
+import type { End } from "./connection/ends.ts"
 import type * as Faults from "./faults.ts"
+import type { Channels, Member } from "./rooms.ts"
 
 /** What all connections of a server share. */
 export interface Shared {

@@ -7,9 +7,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Option, Schema, Scope } from "effect"
 import { SoraRpcError } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
-import * as Channel from "../src/internal/channel.ts"
-import * as Client from "../src/internal/client.ts"
-import * as ReconnectingChannel from "../src/internal/reconnectingChannel.ts"
+import * as Channel from "../../../src/internal/rpc/channel.ts"
+import * as Client from "../../../src/internal/rpc/client.ts"
+import * as ReconnectingChannel from "../../../src/internal/rpc/reconnectingChannel.ts"
 
 const Index = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 30 }))
 const Op = Schema.Union([

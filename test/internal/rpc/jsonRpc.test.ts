@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import * as JsonRpc from "../../src/internal/jsonRpc.ts"
-import { plain, survivesEngine } from "../utils/json.ts"
+import * as JsonRpc from "../../../src/internal/rpc/jsonRpc.ts"
+import { plain, survivesEngine } from "../../utils/json.ts"
 
 /** The vectors of `sora-protocol.md`, Appendix B; `J` stands for `"jsonrpc":"2.0"`. */
 const frame = (short: string) => short.replace(/^\{J/, "{\"jsonrpc\":\"2.0\"")

@@ -2,7 +2,7 @@
  * What the options of `SoraRpc` must be.
  */
 import * as Schema from "effect/Schema"
-import * as Options from "./options.ts"
+import * as Options from "../options.ts"
 
 const fields = {
   defaultTimeout: Schema.optional(Options.Time),

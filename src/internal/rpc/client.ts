@@ -23,8 +23,8 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
-import type { RpcChannel } from "../RpcChannel.ts"
-import * as SoraMethod from "../SoraMethod.ts"
+import type { RpcChannel } from "../../RpcChannel.ts"
+import * as SoraMethod from "../../SoraMethod.ts"
 import {
   Disconnected,
   type DisconnectReason,
@@ -39,13 +39,13 @@ import {
   ServerError,
   TimeoutError,
   Unavailable
-} from "../SoraRpcError.ts"
+} from "../../SoraRpcError.ts"
+import { isolated, report } from "../defects.ts"
+import { millisOf } from "../options.ts"
 import * as Codec from "./codec.ts"
 import * as Deadlines from "./deadlines.ts"
-import { isolated, report } from "./defects.ts"
 import * as JsonRpc from "./jsonRpc.ts"
 import * as Observe from "./observe.ts"
-import { millisOf } from "./options.ts"
 
 /** @internal */
 export type CallError = RpcError | TimeoutError | Disconnected

@@ -30,11 +30,11 @@ import {
   Vp8RtpPayload,
   Vp9RtpPayload
 } from "werift"
-import type { WeriftPeer } from "../../internal/werift.ts"
-import type * as Signaling from "../../Signaling.ts"
-import type { Rid } from "../../SoraMethod.ts"
-import { type Channels, type Member, timestamp } from "./channels.ts"
-import { makeId } from "./ids.ts"
+import type { WeriftPeer } from "../../../node/internal/werift/peer.ts"
+import type * as Signaling from "../../../Signaling.ts"
+import type { Rid } from "../../../SoraMethod.ts"
+import { makeId } from "../ids.ts"
+import { type Channels, type Member, timestamp } from "../rooms.ts"
 
 type Kind = "audio" | "video"
 

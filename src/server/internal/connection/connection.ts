@@ -23,16 +23,20 @@ import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { Socket } from "effect/socket"
-import * as Channel from "../../internal/channel.ts"
-import { compression } from "../../internal/compression.ts"
-import { internalErrorOf } from "../../internal/dispatcher.ts"
-import * as Sctp from "../../internal/sctp.ts"
-import * as Werift from "../../internal/werift.ts"
-import type { DataChannelLike } from "../../PeerConnection.ts"
-import * as Signaling from "../../Signaling.ts"
-import type { Rid } from "../../SoraMethod.ts"
-import { type Grant, Refusal } from "../SoraAuth.ts"
-import type { Member } from "./channels.ts"
+import * as Channel from "../../../internal/rpc/channel.ts"
+import { compression } from "../../../internal/rpc/compression.ts"
+import { internalErrorOf } from "../../../internal/rpc/dispatcher.ts"
+import * as Werift from "../../../node/internal/werift/peer.ts"
+import * as Sctp from "../../../node/internal/werift/sctp.ts"
+import type { DataChannelLike } from "../../../PeerConnection.ts"
+import * as Signaling from "../../../Signaling.ts"
+import type { Rid } from "../../../SoraMethod.ts"
+import { type Grant, Refusal } from "../../SoraAuth.ts"
+import type * as Faults from "../faults.ts"
+import { makeId } from "../ids.ts"
+import * as Media from "../media/media.ts"
+import type { Member } from "../rooms.ts"
+import { type Handle, HandleError, type Shared } from "../shared.ts"
 import { isAcceptable } from "./connectRules.ts"
 import {
   bufferOverflow,
@@ -45,11 +49,7 @@ import {
   timedOut,
   typeDisconnect
 } from "./ends.ts"
-import type * as Faults from "./faults.ts"
-import { makeId } from "./ids.ts"
-import * as Media from "./media.ts"
 import { isUsableCandidate, MaxCandidates, withUsableCandidates } from "./sdp.ts"
-import { type Handle, HandleError, type Shared } from "./shared.ts"
 
 /** Time for a closing step that depends on the client: the WebSocket handshake, the last bytes, its leaving. */
 const CloseGrace = Duration.seconds(1)

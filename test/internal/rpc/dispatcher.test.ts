@@ -4,8 +4,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Schema from "effect/Schema"
-import * as Dispatcher from "../../src/internal/dispatcher.ts"
-import { ServerError } from "../../src/SoraRpcError.ts"
+import * as Dispatcher from "../../../src/internal/rpc/dispatcher.ts"
+import { ServerError } from "../../../src/SoraRpcError.ts"
 
 const Any = SoraMethod.make("Any", { version: "1", params: Schema.Struct({ secret: Schema.String }) })
 

@@ -15,9 +15,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as SchemaIssue from "effect/SchemaIssue"
 import type * as Scope from "effect/Scope"
-import type { RpcChannel } from "../RpcChannel.ts"
-import * as SoraMethod from "../SoraMethod.ts"
-import { ServerError } from "../SoraRpcError.ts"
+import type { RpcChannel } from "../../RpcChannel.ts"
+import * as SoraMethod from "../../SoraMethod.ts"
+import { ServerError } from "../../SoraRpcError.ts"
 import { scanMembers } from "./jsonRpc.ts"
 
 /** @internal */

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
 import { SoraMethod } from "effect-sora-rpc"
-import * as Codec from "../../src/internal/codec.ts"
+import * as Codec from "../../../src/internal/rpc/codec.ts"
 
 const strictly = { onExcessProperty: "error" } as const
 

@@ -2,8 +2,8 @@
  * What is mended in werift's DTLS, seen from other implementations' ends of it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { answer, offer, type Signal } from "../../scripts/bench/peer.ts"
-import { loopback, WeriftPeer } from "../../src/internal/werift.ts"
+import { answer, offer, type Signal } from "../../../scripts/bench/peer.ts"
+import { loopback, WeriftPeer } from "../../../src/node/internal/werift/peer.ts"
 
 interface DtlsRecord {
   readonly epoch: number

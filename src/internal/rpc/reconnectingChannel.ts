@@ -3,8 +3,8 @@
  * ended when there will be no other. A connection may come without a channel,
  * when its server opens none; what is sent meanwhile is refused.
  */
-import type { RpcChannel } from "../RpcChannel.ts"
-import { type DisconnectReason, Unavailable } from "../SoraRpcError.ts"
+import type { RpcChannel } from "../../RpcChannel.ts"
+import { type DisconnectReason, Unavailable } from "../../SoraRpcError.ts"
 import { makeCore } from "./channel.ts"
 
 /** @internal */

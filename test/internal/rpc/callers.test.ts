@@ -7,10 +7,10 @@ import { Cause, Duration, Effect, Exit, Fiber, Layer, Option, Schema, SchemaGett
 import { RpcChannel, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
 import { deflateSync } from "node:zlib"
-import * as Client from "../src/internal/client.ts"
-import * as ReconnectingChannel from "../src/internal/reconnectingChannel.ts"
-import { FakeDataChannel } from "./utils/fakeDataChannel.ts"
-import * as FakePeer from "./utils/fakePeer.ts"
+import * as Client from "../../../src/internal/rpc/client.ts"
+import * as ReconnectingChannel from "../../../src/internal/rpc/reconnectingChannel.ts"
+import { FakeDataChannel } from "../../utils/fakeDataChannel.ts"
+import * as FakePeer from "../../utils/fakePeer.ts"
 
 /** What was handed to the process, as it would be in a page. */
 const reported: Array<unknown> = []

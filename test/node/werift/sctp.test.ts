@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { isReadable } from "../../src/internal/sctp.ts"
+import { isReadable } from "../../../src/node/internal/werift/sctp.ts"
 
 /** A packet of chunks: type, body, and a length that may be a lie. */
 const packet = (...chunks: ReadonlyArray<readonly [type: number, body: ReadonlyArray<number>, length?: number]>) =>

@@ -6,10 +6,10 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
-import type { DataChannelLike, PeerConnectionLike, TrackEvent } from "../PeerConnection.ts"
-import type { RpcChannel } from "../RpcChannel.ts"
-import type * as Signaling from "../Signaling.ts"
-import type { SignalingEvent, State } from "../SoraConnection.ts"
+import type { DataChannelLike, PeerConnectionLike, TrackEvent } from "../../PeerConnection.ts"
+import type { RpcChannel } from "../../RpcChannel.ts"
+import type * as Signaling from "../../Signaling.ts"
+import type { SignalingEvent, State } from "../../SoraConnection.ts"
 
 /**
  * One connection to Sora.

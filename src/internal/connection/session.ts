@@ -21,10 +21,10 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
-import { type DataChannelLike, PeerConnection, type PeerConnectionLike, type TrackEvent } from "../PeerConnection.ts"
-import type { RpcChannel } from "../RpcChannel.ts"
-import * as Signaling from "../Signaling.ts"
-import type { Options, SignalingEvent } from "../SoraConnection.ts"
+import { type DataChannelLike, PeerConnection, type PeerConnectionLike, type TrackEvent } from "../../PeerConnection.ts"
+import type { RpcChannel } from "../../RpcChannel.ts"
+import * as Signaling from "../../Signaling.ts"
+import type { Options, SignalingEvent } from "../../SoraConnection.ts"
 import {
   ConnectionLost,
   ConnectTimeout,
@@ -33,7 +33,7 @@ import {
   SoraConnectionError,
   type SoraConnectionErrorReason,
   TooManyRedirects
-} from "../SoraConnectionError.ts"
+} from "../../SoraConnectionError.ts"
 import {
   ChannelClosed,
   ClientFault,
@@ -43,11 +43,11 @@ import {
   Released,
   ServerClosed,
   type SocketLost
-} from "../SoraRpcError.ts"
-import * as Channel from "./channel.ts"
+} from "../../SoraRpcError.ts"
+import * as Hop from "../hop.ts"
+import { MaxSignalingBytes, sdpIssue, tooLong } from "../limits.ts"
+import * as Channel from "../rpc/channel.ts"
 import * as ConnectMessage from "./connectMessage.ts"
-import * as Hop from "./hop.ts"
-import { MaxSignalingBytes, sdpIssue, tooLong } from "./limits.ts"
 import * as Media from "./media.ts"
 import * as SignalingSocket from "./signalingSocket.ts"
 

@@ -2,8 +2,8 @@
  * Which `connect` Sora takes, where that is known.
  */
 import type * as Schema from "effect/Schema"
-import { UserLabel } from "../../internal/labels.ts"
-import type * as Signaling from "../../Signaling.ts"
+import { UserLabel } from "../../../internal/labels.ts"
+import type * as Signaling from "../../../Signaling.ts"
 
 /** DataChannels of its own that a client may ask for. Sora's limit is not known; no client was seen with more than a few. */
 export const MaxDataChannels = 32

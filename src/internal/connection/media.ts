@@ -3,8 +3,8 @@
  * offered sections a client sends on, and which of the received tracks are
  * somebody's (`sora-protocol.md` sections 1 and 2.4).
  */
-import type { MediaStreamLike, PeerConnectionLike, TrackEvent, TransceiverLike } from "../PeerConnection.ts"
-import type * as Signaling from "../Signaling.ts"
+import type { MediaStreamLike, PeerConnectionLike, TrackEvent, TransceiverLike } from "../../PeerConnection.ts"
+import type * as Signaling from "../../Signaling.ts"
 
 /**
  * Sends the tracks of the stream on the sections that the offer names in `mid`,
