@@ -8,16 +8,10 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { ChannelClosed, type DisconnectReason, Released } from "./DisconnectReason.ts"
 import * as Channel from "./internal/rpc/channel.ts"
 import type { DataChannelLike } from "./PeerConnection.ts"
-import {
-  ChannelClosed,
-  Disconnected,
-  type DisconnectReason,
-  type PayloadTooLarge,
-  Released,
-  type Unavailable
-} from "./SoraRpcError.ts"
+import { Disconnected, type PayloadTooLarge, type Unavailable } from "./SoraRpcError.ts"
 
 /**
  * Sora's limit of a DataChannel message, in bytes of the encoded frame

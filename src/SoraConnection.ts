@@ -18,12 +18,12 @@ import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
+import type { DisconnectReason } from "./DisconnectReason.ts"
 import * as Connection from "./internal/connection/reconnecting.ts"
 import { SoraConnection } from "./internal/connection/soraConnection.ts"
 import type { MediaStreamLike, PeerConnection } from "./PeerConnection.ts"
 import type * as Signaling from "./Signaling.ts"
 import type { SoraConnectionError } from "./SoraConnectionError.ts"
-import type { DisconnectReason } from "./SoraRpcError.ts"
 
 /**
  * What to connect to, and as what. The members of `connect` (section 2.3) are

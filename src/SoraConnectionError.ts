@@ -4,8 +4,9 @@
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import { DisconnectReason } from "./DisconnectReason.ts"
 import { InvalidMessage } from "./Signaling.ts"
-import { DisconnectReason, InvalidOptions } from "./SoraRpcError.ts"
+import { InvalidOptions } from "./SoraRpcError.ts"
 
 export {
   /**

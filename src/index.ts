@@ -1,6 +1,7 @@
 /**
  * `effect-sora-rpc`: calls to the RPC feature of the WebRTC SFU Sora.
  */
+export * as DisconnectReason from "./DisconnectReason.ts"
 export * as PeerConnection from "./PeerConnection.ts"
 export * as RpcChannel from "./RpcChannel.ts"
 export * as Signaling from "./Signaling.ts"

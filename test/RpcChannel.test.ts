@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema, Scope } from "effect"
-import { RpcChannel, SoraRpc, type SoraRpcError } from "effect-sora-rpc"
+import { type DisconnectReason, RpcChannel, SoraRpc } from "effect-sora-rpc"
 import { deflateRawSync, deflateSync } from "node:zlib"
 import * as Channel from "../src/internal/rpc/channel.ts"
 import * as Compression from "../src/internal/rpc/compression.ts"
@@ -11,7 +11,7 @@ const bytes = (text: string) => new TextEncoder().encode(text)
 const listen = (channel: RpcChannel.RpcChannel) => {
   const frames: Array<string> = []
   const malformed: Array<string> = []
-  const ends: Array<SoraRpcError.DisconnectReason> = []
+  const ends: Array<DisconnectReason.DisconnectReason> = []
   let writable = 0
   channel.listenUnsafe({
     onFrame: (frame) => frames.push(frame),

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect"
-import { SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
+import { DisconnectReason, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
 import * as Client from "../src/internal/rpc/client.ts"
 import * as RpcChannel from "../src/RpcChannel.ts"
@@ -472,7 +472,7 @@ describe("errors", () => {
             reason: new SoraRpcError.ServerError({ code: 1, message: "x", data: {} })
           }),
           new SoraRpcError.TimeoutError({ method: "m", timeout: Duration.seconds(5) }),
-          new SoraRpcError.Disconnected({ reason: new SoraRpcError.ServerClosed({ code: 1000, reason: "x" }) })
+          new SoraRpcError.Disconnected({ reason: new DisconnectReason.ServerClosed({ code: 1000, reason: "x" }) })
         ]
       ) {
         const json = JSON.stringify(yield* Schema.encodeEffect(codec)(error))

@@ -21,6 +21,16 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
+import {
+  ChannelClosed,
+  ClientFault,
+  type DisconnectReason,
+  PeerFailed,
+  Redirected,
+  Released,
+  ServerClosed,
+  type SocketLost
+} from "../../DisconnectReason.ts"
 import { type DataChannelLike, PeerConnection, type PeerConnectionLike, type TrackEvent } from "../../PeerConnection.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import * as Signaling from "../../Signaling.ts"
@@ -34,16 +44,6 @@ import {
   type SoraConnectionErrorReason,
   TooManyRedirects
 } from "../../SoraConnectionError.ts"
-import {
-  ChannelClosed,
-  ClientFault,
-  type DisconnectReason,
-  PeerFailed,
-  Redirected,
-  Released,
-  ServerClosed,
-  type SocketLost
-} from "../../SoraRpcError.ts"
 import * as Hop from "../hop.ts"
 import { MaxSignalingBytes, sdpIssue, tooLong } from "../limits.ts"
 import * as Channel from "../rpc/channel.ts"

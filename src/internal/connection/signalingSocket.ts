@@ -9,9 +9,9 @@ import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
+import { ServerClosed, SocketLost } from "../../DisconnectReason.ts"
 import { InvalidMessage } from "../../Signaling.ts"
 import { Unreachable } from "../../SoraConnectionError.ts"
-import { ServerClosed, SocketLost } from "../../SoraRpcError.ts"
 import { tooLong } from "../limits.ts"
 
 /** @internal */

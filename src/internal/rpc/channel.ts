@@ -2,15 +2,10 @@
  * The two implementations of `RpcChannel`. Each is made together with `end`,
  * by which its owner (a scope, a connection) says why it is over.
  */
+import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
 import type { Listener, Options, RpcChannel } from "../../RpcChannel.ts"
-import {
-  ChannelClosed,
-  type DisconnectReason,
-  InvalidOptions,
-  PayloadTooLarge,
-  Unavailable
-} from "../../SoraRpcError.ts"
+import { InvalidOptions, PayloadTooLarge, Unavailable } from "../../SoraRpcError.ts"
 import { isolated, report } from "../defects.ts"
 import { compression, DefaultMaxInflatedBytes } from "./compression.ts"
 

@@ -23,17 +23,16 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
+import { type DisconnectReason, Released } from "../../DisconnectReason.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import * as SoraMethod from "../../SoraMethod.ts"
 import {
   Disconnected,
-  type DisconnectReason,
   InvalidOptions,
   InvalidParams,
   InvalidResult,
   MethodNotAvailable,
   ProtocolViolation,
-  Released,
   RpcError,
   type RpcErrorReason,
   ServerError,

@@ -3,8 +3,9 @@
  * ended when there will be no other. A connection may come without a channel,
  * when its server opens none; what is sent meanwhile is refused.
  */
+import type { DisconnectReason } from "../../DisconnectReason.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
-import { type DisconnectReason, Unavailable } from "../../SoraRpcError.ts"
+import { Unavailable } from "../../SoraRpcError.ts"
 import { makeCore } from "./channel.ts"
 
 /** @internal */

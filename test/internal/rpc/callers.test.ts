@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Layer, Option, Schema, SchemaGetter, Scope } from "effect"
-import { RpcChannel, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
+import { DisconnectReason, RpcChannel, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
 import { deflateSync } from "node:zlib"
 import * as Client from "../../../src/internal/rpc/client.ts"
@@ -177,7 +177,7 @@ describe("a connection without an rpc channel, one of several", () => {
       unavailable(yield* Effect.flip(client.call("m", undefined, undefined)))
       unavailable(yield* Effect.flip(client.notify("m", undefined)))
 
-      reconnecting.interrupt(new SoraRpcError.SocketLost({}))
+      reconnecting.interrupt(new DisconnectReason.SocketLost({}))
       const patient = yield* fork(client.call("m", undefined, undefined))
       const [near, far] = yield* RpcChannel.makePair
       far.listenUnsafe({

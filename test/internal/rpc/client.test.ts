@@ -5,7 +5,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Option, Schema, Scope } from "effect"
-import { SoraRpcError } from "effect-sora-rpc"
+import { DisconnectReason } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
 import * as Channel from "../../../src/internal/rpc/channel.ts"
 import * as Client from "../../../src/internal/rpc/client.ts"
@@ -198,8 +198,8 @@ describe("the client under random interleavings", () => {
               break
             case "break": {
               if (link === undefined) break
-              if (link === "none") reconnecting.interrupt(new SoraRpcError.SocketLost({}))
-              else link.end(new SoraRpcError.SocketLost({}))
+              if (link === "none") reconnecting.interrupt(new DisconnectReason.SocketLost({}))
+              else link.end(new DisconnectReason.SocketLost({}))
               link = undefined
               received = []
               for (const call of pending()) call.expected = "Disconnected"
@@ -228,7 +228,7 @@ describe("the client under random interleavings", () => {
           assert.strictEqual(sizes.waiting + sizes.queued, pending().length + unsent)
         }
 
-        reconnecting.end(new SoraRpcError.Released())
+        reconnecting.end(new DisconnectReason.Released())
         for (const call of pending()) call.expected = "Disconnected"
         yield* Scope.close(scope, Exit.void)
         for (const { expected, fiber, outcomes } of calls.values()) {
