@@ -93,7 +93,7 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
   const watcher = yield* connect({ ...options, clientId: "watcher", role: "recvonly" })
   const caller = yield* connect({ ...options, clientId: "caller" })
   const { connection, rpc } = caller
-  const ownId = connection.offer.connectionId
+  const ownId = (yield* connection.offer).connectionId
   const granted = yield* rpc.methods
   const can = (method: SoraMethod.Any) => SoraMethod.resolve(method, granted) !== undefined
   const ifGranted = <E, R>(method: SoraMethod.Any, run: Effect.Effect<Shown, E, R>) =>
@@ -101,7 +101,7 @@ const demo = Effect.fnUntraced(function*(options: NodeSora.Options, embedded: bo
 
   yield* step(
     "two clients are in one channel",
-    Effect.succeed(`${watcher.connection.offer.connectionId} and ${ownId} in ${options.channelId}`)
+    Effect.succeed(`${(yield* watcher.connection.offer).connectionId} and ${ownId} in ${options.channelId}`)
   )
   yield* step(
     "the offer, received, lists rpc_methods",

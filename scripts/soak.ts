@@ -154,7 +154,7 @@ const deaths = Effect.fnUntraced(function*() {
       // A WebSocket that is not needed any more may go unmissed.
       if (fault === "killSocket" && ignoreDisconnectWebsocket) return
       const start = performance.now()
-      yield* server.inject(connection.offer.connectionId, fault)
+      yield* server.inject((yield* connection.offer).connectionId, fault)
       yield* connection.changes.pipe(Stream.filter(({ _tag }) => _tag !== "Connected"), Stream.runHead)
       noticed.set(fault, [...(noticed.get(fault) ?? []), performance.now() - start])
     }))

@@ -8,10 +8,11 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { ChannelClosed, type DisconnectReason, Released } from "./DisconnectReason.ts"
+import { ChannelClosed, Released } from "./DisconnectReason.ts"
 import * as Channel from "./internal/rpc/channel.ts"
+import type { Options, RpcChannel } from "./internal/rpc/channel.ts"
 import type { DataChannelLike } from "./PeerConnection.ts"
-import { Disconnected, type PayloadTooLarge, type Unavailable } from "./SoraRpcError.ts"
+import { Disconnected } from "./SoraRpcError.ts"
 
 /**
  * Sora's limit of a DataChannel message, in bytes of the encoded frame
@@ -21,70 +22,26 @@ import { Disconnected, type PayloadTooLarge, type Unavailable } from "./SoraRpcE
  */
 export const MaxMessageBytes: number = Channel.MaxMessageBytes
 
-/**
- * What the owner of a channel is told. Called synchronously; what it throws is
- * reported as an uncaught exception and goes no further.
- *
- * @category models
- */
-export interface Listener {
-  /** A frame arrived, decompressed and decoded. */
-  readonly onFrame: (frame: string) => void
-  /** Frames can be sent again after {@link RpcChannel.isWritable} was false, or after an interruption. */
-  readonly onWritable: () => void
+export type {
   /**
-   * The connection broke and is being made again: nothing that was sent will be
-   * answered, and nothing can be sent until `onWritable`.
+   * What the owner of a channel is told.
+   *
+   * @category models
    */
-  readonly onInterrupted: (reason: DisconnectReason) => void
-  /** A message arrived that is no text: broken zlib, over `maxInflatedBytes`, not UTF-8. It is lost. */
-  readonly onMalformed: (detail: string) => void
-  /** The channel ended. Nothing follows. */
-  readonly onEnd: (reason: DisconnectReason) => void
-}
-
-/**
- * One open channel for JSON-RPC frames.
- *
- * @category models
- */
-export interface RpcChannel {
+  Listener,
   /**
-   * Hands one frame to the network; returns why it could not, and then nothing
-   * was sent. Does not wait for buffer space: see `isWritable`.
+   * How frames stand on the wire.
+   *
+   * @category models
    */
-  readonly sendUnsafe: (frame: string) => PayloadTooLarge | Unavailable | undefined
-  /** False while more is buffered than the channel's high-water mark. */
-  readonly isWritable: () => boolean
+  Options,
   /**
-   * Attaches the one owner of the channel, and returns what detaches it. An
-   * owner of a channel that has ended is told so at once. Throws
-   * `InvalidOptions` when the channel has an owner: two would answer each
-   * other's ids.
+   * One open channel for JSON-RPC frames.
+   *
+   * @category models
    */
-  readonly listenUnsafe: (listener: Listener) => () => void
-}
-
-/**
- * How frames stand on the wire.
- *
- * @category models
- */
-export interface Options {
-  /** The offer's `compress` of the label: each message is one zlib stream. Default false. */
-  readonly compress?: boolean | undefined
-  /**
-   * Form of uncompressed frames that are sent: text, as `sora-js-sdk` does, or
-   * binary, as the native SDKs do. Both are accepted. Default `"text"`.
-   */
-  readonly frames?: "text" | "binary" | undefined
-  /** Largest encoded frame to send, in bytes. Default and upper limit: {@link MaxMessageBytes}. */
-  readonly maxMessageBytes?: number | undefined
-  /** Largest frame to receive, in bytes once inflated; a larger one is malformed. Default 1,048,576. */
-  readonly maxInflatedBytes?: number | undefined
-  /** Bytes buffered above which the channel is not writable. Default 65,536. */
-  readonly highWaterMark?: number | undefined
-}
+  RpcChannel
+} from "./internal/rpc/channel.ts"
 
 /**
  * A channel over an `RTCDataChannel` (of a browser, werift, or any other that

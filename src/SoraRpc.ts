@@ -13,15 +13,14 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { SoraConnection } from "./internal/connection/soraConnection.ts"
 import { check } from "./internal/options.ts"
 import * as Client from "./internal/rpc/client.ts"
 import * as Dispatcher from "./internal/rpc/dispatcher.ts"
-import { ChannelOptions, RpcOptions } from "./internal/rpc/rpcOptions.ts"
+import { RpcOptions } from "./internal/rpc/rpcOptions.ts"
 import * as RpcChannel from "./RpcChannel.ts"
+import * as RpcTransport from "./RpcTransport.ts"
 import * as SoraMethod from "./SoraMethod.ts"
 import { type Disconnected, InvalidOptions, type RpcError, type TimeoutError } from "./SoraRpcError.ts"
 
@@ -117,84 +116,45 @@ export class SoraRpc extends Context.Service<SoraRpc, {
   }
 }>()("effect-sora-rpc/SoraRpc") {}
 
-const checkChannelOptions = check(ChannelOptions)
 const checkOptions = check(RpcOptions)
 
-const makeClient = Effect.fnUntraced(function*(
-  channel: Option.Option<RpcChannel.RpcChannel>,
-  rpcMethods: () => ReadonlyArray<string>,
-  options: Options | undefined
-) {
-  const client = yield* Client.make(channel, rpcMethods, {
-    defaultTimeout: options?.defaultTimeout ?? "5 seconds",
-    checkMethods: options?.checkMethods ?? true,
-    maxInFlight: options?.maxInFlight ?? 32,
-    maxQueued: options?.maxQueued ?? 65_536,
-    whenDisconnected: options?.whenDisconnected ?? "wait"
-  })
-  return SoraRpc.of({ methods: Effect.sync(client.methods), call: client.call, notify: client.notify })
-})
-
 /**
- * A service over a channel that you have already: of another SDK, of your own
- * peer connection ({@link RpcChannel.fromDataChannel}), or in memory.
- * `methods` is what the server granted, the offer's `rpc_methods`.
- *
- * Closing the scope fails the waiting calls with `Disconnected`. Options that do
- * not fit, and a channel that has a service already, are `InvalidOptions`.
+ * A service over the transport at hand, which has one service at most: a second
+ * one is `InvalidOptions`, as are options that do not fit. Closing the scope
+ * fails the waiting calls with `Disconnected`.
  *
  * @category constructors
  */
-export const fromChannel = (
-  channel: RpcChannel.RpcChannel,
-  options: Options & { readonly methods: ReadonlyArray<string> }
-): Effect.Effect<SoraRpc["Service"], InvalidOptions, Scope.Scope> =>
-  Effect.andThen(
-    checkChannelOptions(options),
-    Effect.suspend(() => makeClient(Option.some(channel), () => options.methods, options))
-  )
+export const make = Effect.fnUntraced(function*(
+  options: Options = {}
+): Effect.fn.Return<SoraRpc["Service"], InvalidOptions, RpcTransport.RpcTransport | Scope.Scope> {
+  yield* checkOptions(options)
+  const transport = yield* RpcTransport.RpcTransport
+  const client = yield* Client.make(transport, {
+    defaultTimeout: options.defaultTimeout ?? "5 seconds",
+    checkMethods: options.checkMethods ?? true,
+    maxInFlight: options.maxInFlight ?? 32,
+    maxQueued: options.maxQueued ?? 65_536,
+    whenDisconnected: options.whenDisconnected ?? "wait"
+  })
+  return SoraRpc.of({ methods: Effect.sync(transport.methodsUnsafe), call: client.call, notify: client.notify })
+})
 
 /**
- * {@link fromChannel} as a layer, over a channel that is made with it. `methods`
- * is what the server granted, the offer's `rpc_methods`.
- *
- * ```ts
- * SoraRpc.layerChannel(RpcChannel.fromDataChannel(dataChannel, { compress: true }), { methods: sora.rpcMethods })
- * ```
+ * The service over the transport of a `SoraConnection`, or over a channel of
+ * your own ({@link RpcTransport.layer}): of another SDK, or in memory.
  *
  * @category layers
  */
-export const layerChannel = <E, R>(
-  channel: Effect.Effect<RpcChannel.RpcChannel, E, R>,
-  options: Options & { readonly methods: ReadonlyArray<string> }
-): Layer.Layer<SoraRpc, E | InvalidOptions, Exclude<R, Scope.Scope>> =>
-  Layer.effect(SoraRpc, Effect.flatMap(channel, (channel) => fromChannel(channel, options)))
-
-/**
- * The service over the `rpc` channel of a {@link SoraConnection}, which has one
- * service at most: a second one is `InvalidOptions`, as are options that do not
- * fit.
- *
- * @category layers
- */
-export const layerWith = (options: Options): Layer.Layer<SoraRpc, InvalidOptions, SoraConnection> =>
-  Layer.effect(
-    SoraRpc,
-    Effect.andThen(
-      checkOptions(options),
-      Effect.flatMap(
-        SoraConnection,
-        (connection) => makeClient(connection.rpcChannel, connection.rpcMethods, options)
-      )
-    )
-  )
+export const layerWith = (options: Options): Layer.Layer<SoraRpc, InvalidOptions, RpcTransport.RpcTransport> =>
+  Layer.effect(SoraRpc, make(options))
 
 /**
  * {@link layerWith} with the default options.
  *
  * @category layers
  */
-export const layer: Layer.Layer<SoraRpc, InvalidOptions, SoraConnection> = layerWith({})
+export const layer: Layer.Layer<SoraRpc, InvalidOptions, RpcTransport.RpcTransport> = layerWith({})
 
 /**
  * The service with your own handlers in place of Sora, for tests: no network,
@@ -227,7 +187,11 @@ export const layerTest = <R = never>(
         clientId: "test",
         channelId: "test"
       })
-      return yield* fromChannel(client, { ...options, methods })
+      return yield* Effect.provideService(
+        make(options),
+        RpcTransport.RpcTransport,
+        RpcTransport.make(client, { methods })
+      )
     })
   )
 

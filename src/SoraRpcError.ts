@@ -213,6 +213,20 @@ export class Disconnected extends Schema.TaggedError<Disconnected>()("Disconnect
 }
 
 /**
+ * How a call fails: one of these three.
+ *
+ * @category errors
+ */
+export const SoraRpcError = Schema.Union([RpcError, TimeoutError, Disconnected])
+
+/**
+ * How a call fails: one of these three.
+ *
+ * @category errors
+ */
+export type SoraRpcError = typeof SoraRpcError.Type
+
+/**
  * Options that do not fit: of a layer, before anything is done with them.
  * `issue` names each option that is wrong and what was expected of it, not its
  * value.

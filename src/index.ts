@@ -4,6 +4,7 @@
 export * as DisconnectReason from "./DisconnectReason.ts"
 export * as PeerConnection from "./PeerConnection.ts"
 export * as RpcChannel from "./RpcChannel.ts"
+export * as RpcTransport from "./RpcTransport.ts"
 export * as Signaling from "./Signaling.ts"
 export * as SoraConnection from "./SoraConnection.ts"
 export * as SoraConnectionError from "./SoraConnectionError.ts"

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema, Scope } from "effect"
-import { type DisconnectReason, RpcChannel, SoraRpc } from "effect-sora-rpc"
+import { type DisconnectReason, RpcChannel } from "effect-sora-rpc"
 import { deflateRawSync, deflateSync } from "node:zlib"
 import * as Channel from "../src/internal/rpc/channel.ts"
 import * as Compression from "../src/internal/rpc/compression.ts"
 import { FakeDataChannel } from "./utils/fakeDataChannel.ts"
+import * as FakePeer from "./utils/fakePeer.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
@@ -98,7 +99,7 @@ describe("fromDataChannel", () => {
     Effect.gen(function*() {
       const fake = new FakeDataChannel()
       const channel = yield* RpcChannel.fromDataChannel(fake, { highWaterMark: 1000 })
-      const rpc = yield* SoraRpc.fromChannel(channel, { methods: ["m"] })
+      const rpc = yield* FakePeer.makeRpc(channel, { methods: ["m"] })
       assert.strictEqual(fake.bufferedAmountLowThreshold, 500)
       fake.bufferedAmount = 1000
       const call = yield* Effect.forkChild(rpc.call("m"), { startImmediately: true })

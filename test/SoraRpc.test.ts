@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Layer, Schema, Scope } from "effect"
 import { DisconnectReason, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
 import * as Client from "../src/internal/rpc/client.ts"
 import * as RpcChannel from "../src/RpcChannel.ts"
+import * as RpcTransport from "../src/RpcTransport.ts"
 import * as FakePeer from "./utils/fakePeer.ts"
 import { withFiberCount } from "./utils/fibers.ts"
 
@@ -20,7 +21,7 @@ const makeClient = Effect.fnUntraced(function*(options?: Partial<Client.Options>
     onMalformed: () => {},
     onEnd: () => {}
   })
-  const rpc = yield* Client.make(Option.some(client), () => ["m"], {
+  const rpc = yield* Client.make(RpcTransport.make(client, { methods: ["m"] }), {
     defaultTimeout: "5 seconds",
     checkMethods: true,
     maxInFlight: 32,
@@ -411,7 +412,12 @@ describe("the end", () => {
 
   it.effect("without an rpc channel calls fail with Unavailable", () =>
     Effect.gen(function*() {
-      const rpc = yield* Client.make(Option.none(), () => ["m"], {
+      const [channel] = yield* RpcChannel.makePair
+      const transport = {
+        ...RpcTransport.make(channel, { methods: ["m"] }),
+        obstacleUnsafe: () => new SoraRpcError.Unavailable({ detail: "the server opened no rpc channel" })
+      }
+      const rpc = yield* Client.make(transport, {
         defaultTimeout: "5 seconds",
         checkMethods: true,
         maxInFlight: 1,

@@ -6,7 +6,7 @@ import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { connect, first } from "./utils/connect.ts"
 
 /** The id of the connection that is provided. */
-const connectionId = SoraConnection.SoraConnection.useSync(({ offer }) => offer.connectionId)
+const connectionId = Effect.map(SoraConnection.SoraConnection.use(({ offer }) => offer), (offer) => offer.connectionId)
 
 /** A map over real connections to a server. */
 const layerMap = (url: string, idleTimeToLive?: Duration.Input) =>
@@ -96,7 +96,7 @@ describe("over real connections", () => {
         const ended = yield* Effect.forkChild(Stream.runDrain(held.changes), { startImmediately: true })
         yield* server.disconnect({ channelId: "lobby" })
         yield* Fiber.join(ended)
-        const { offer } = Context.get(yield* SoraRpcMap.contextEffect("lobby"), SoraConnection.SoraConnection)
+        const offer = yield* Context.get(yield* SoraRpcMap.contextEffect("lobby"), SoraConnection.SoraConnection).offer
         assert.notStrictEqual(offer.connectionId, id)
         assert.strictEqual(yield* use, offer.connectionId)
         assert.strictEqual(attempts, 3)

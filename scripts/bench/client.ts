@@ -5,7 +5,7 @@
  * one round and sends its figures; `"fleet"` makes a round of many clients.
  */
 import * as NodeWS from "@effect/platform-node/NodeWS"
-import { PeerConnection, RpcChannel, SoraConnection, SoraMethod, SoraRpc } from "effect-sora-rpc"
+import { PeerConnection, RpcChannel, RpcTransport, SoraConnection, SoraMethod, SoraRpc } from "effect-sora-rpc"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -156,8 +156,8 @@ const openEcho = (echoing: Echoing) =>
 const callEchoing = (echoing: Echoing, options: SoraRpc.Options) =>
   Effect.gen(function*() {
     const { channel } = yield* openEcho(echoing)
-    const rpcChannel = yield* RpcChannel.fromDataChannel(channel)
-    return yield* SoraRpc.fromChannel(rpcChannel, { ...options, methods: ["1.0.0/Echo"], checkMethods: false })
+    const transport = RpcTransport.make(yield* RpcChannel.fromDataChannel(channel), { methods: ["1.0.0/Echo"] })
+    return yield* Effect.provideService(SoraRpc.make(options), RpcTransport.RpcTransport, transport)
   })
 
 /** Milliseconds from nothing to an open channel, signaled as Sora does: `connect`, offer, answer, candidates. */

@@ -3,7 +3,7 @@
  * frame over on a microtask, and what answers does it on another one, with no
  * more than a search for the id. So what is left to measure is the client.
  */
-import { type PeerConnection, RpcChannel, SoraMethod, SoraRpc } from "effect-sora-rpc"
+import { type PeerConnection, RpcChannel, RpcTransport, SoraMethod, SoraRpc } from "effect-sora-rpc"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -180,11 +180,15 @@ export const oursCall = async (options: OursOptions) => {
       const channel = yield* RpcChannel.fromDataChannel(new FakeDataChannel(options.answers), {
         compress: options.compress ?? false
       })
-      return yield* SoraRpc.fromChannel(channel, {
-        methods: [Method],
+      const make = SoraRpc.make({
         maxInFlight: options.maxInFlight ?? Infinity,
         defaultTimeout: options.timeout === false ? Duration.infinity : Duration.millis(TimeoutMs)
       })
+      return yield* Effect.provideService(
+        make,
+        RpcTransport.RpcTransport,
+        RpcTransport.make(channel, { methods: [Method] })
+      )
     }),
     scope
   ))

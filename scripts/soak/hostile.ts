@@ -106,7 +106,7 @@ export const run = Effect.fnUntraced(function*({ except, iteration, minutes, onl
     }
     yield* Effect.sleep("20 millis")
   })))
-  const offerSdp = good.connection.offer.sdp.replace(/(a=candidate:.* 127\.0\.0\.1) \d+/g, "$1 9")
+  const offerSdp = (yield* good.connection.offer).sdp.replace(/(a=candidate:.* 127\.0\.0\.1) \d+/g, "$1 9")
 
   const play = Effect.fnUntraced(function*(number: number) {
     const dice = Dice.make(`${seed}/${number}`)
@@ -185,12 +185,10 @@ export const run = Effect.fnUntraced(function*({ except, iteration, minutes, onl
   // The end: the server forgets who is gone, and everything closes.
   const waitFor = (condition: Effect.Effect<boolean>, patience: Duration.Input) =>
     Effect.timeoutOption(Effect.repeat(Effect.delay(condition, "200 millis"), { until: (holds) => holds }), patience)
+  const goodId = (yield* good.connection.offer).connectionId
   const onlyGood = Effect.map(
     server.connections,
-    (all) =>
-      all.every(({ channelId, connectionId }) =>
-        channelId === "good" && connectionId === good.connection.offer.connectionId
-      )
+    (all) => all.every(({ channelId, connectionId }) => channelId === "good" && connectionId === goodId)
   )
   if (Option.isNone(yield* waitFor(onlyGood, Lingering))) {
     ledger.problem(

@@ -79,7 +79,7 @@ export const make = (
 
   const listenedTo = new WeakSet<object>()
   const listen = (connection: Connection) => {
-    for (const [label, channel] of connection.dataChannels()) {
+    for (const [label, channel] of Effect.runSync(connection.dataChannels)) {
       if (listenedTo.has(channel)) continue
       listenedTo.add(channel)
       channel.addEventListener("message", async ({ data }: { data: string | ArrayBuffer | Uint8Array }) => {
@@ -104,7 +104,7 @@ export const make = (
       report({ type: "track", kind: event.track.kind, streamId: event.streams[0]?.id ?? "" })
     })
     watch(connection.changes, (state) => {
-      const { connectionId } = connection.offer
+      const { connectionId } = Effect.runSync(connection.offer)
       if (state._tag === "Disconnected") return report({ type: "ended", how: describeEnd(state) })
       report({
         type: "state",
@@ -130,7 +130,7 @@ export const make = (
       }))
       listen(connection)
       follow(connection)
-      return { connectionId: connection.offer.connectionId, rpcMethods: methods }
+      return { connectionId: Effect.runSync(connection.offer).connectionId, rpcMethods: methods }
     },
     call: (method, params, timeoutMillis) =>
       run(
@@ -145,7 +145,7 @@ export const make = (
     async send(label, text) {
       const channel = await runtime!.runPromise(
         SoraConnection.SoraConnection.use((it) =>
-          Effect.sync(() => Option.getOrThrow(Option.fromUndefinedOr(it.dataChannels().get(label))))
+          Effect.map(it.dataChannels, (channels) => Option.getOrThrow(Option.fromUndefinedOr(channels.get(label))))
         )
       )
       const bytes = new TextEncoder().encode(text)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Option, Redacted, Schema, Scope, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Redacted, Schema, Scope, Stream } from "effect"
 import { SoraMethod, SoraRpc } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { createHmac } from "node:crypto"
@@ -20,7 +20,7 @@ describe("the matrix", () => {
             const { close, connection, rpc } = yield* connect({ url: server.url, simulcast: true })
             yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
             assert.deepStrictEqual(
-              connection.offer.dataChannels?.find(({ label }) => label === "rpc")?.compress,
+              (yield* connection.offer).dataChannels?.find(({ label }) => label === "rpc")?.compress,
               compress
             )
             yield* rpc.call(SoraMethod.PutSignalingNotifyMetadataItem, {
@@ -29,9 +29,9 @@ describe("the matrix", () => {
               push: true
             })
             const { data } = yield* first(other.connection.push, () => true)
-            assert.deepInclude(data, { key: "k", connection_id: connection.offer.connectionId })
-            yield* server.reOffer(connection.offer.connectionId)
-            const reports = yield* server.requestStats(connection.offer.connectionId)
+            assert.deepInclude(data, { key: "k", connection_id: (yield* connection.offer).connectionId })
+            yield* server.reOffer((yield* connection.offer).connectionId)
+            const reports = yield* server.requestStats((yield* connection.offer).connectionId)
             assert.isTrue(Array.isArray(reports) && reports.length > 0)
             yield* close
             yield* first(other.connection.notify, (event) => event._tag === "connection.destroyed")
@@ -74,9 +74,14 @@ describe("a connection", () => {
         bundleId: "us",
         metadata: Redacted.make({ access_token: token })
       })
-      assert.deepInclude(connection.offer, { clientId: "me", bundleId: "us", channelId: "test", version: "2025.2.0" })
-      assert.deepStrictEqual(connection.offer.metadata, { plan: "gold" })
-      assert.match(connection.offer.connectionId, /^[0-9A-Z]{26}$/)
+      assert.deepInclude(yield* connection.offer, {
+        clientId: "me",
+        bundleId: "us",
+        channelId: "test",
+        version: "2025.2.0"
+      })
+      assert.deepStrictEqual((yield* connection.offer).metadata, { plan: "gold" })
+      assert.match((yield* connection.offer).connectionId, /^[0-9A-Z]{26}$/)
       assert.deepStrictEqual(yield* rpc.methods, claims.rpc_methods)
       assert.strictEqual((yield* rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r0" })).rid, "r0")
       const refused = yield* Effect.flip(rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r2" }))
@@ -93,7 +98,7 @@ describe("a connection", () => {
     Effect.gen(function*() {
       const server = yield* SoraServer.make()
       const { connection, rpc } = yield* connect({ url: server.url, role: "sendonly", audio: false, video: false })
-      assert.isTrue(connection.offer.dataChannels?.some(({ label }) => label === "#effect-sora-rpc"))
+      assert.isTrue((yield* connection.offer).dataChannels?.some(({ label }) => label === "#effect-sora-rpc"))
       assert.deepStrictEqual(yield* rpc.call(SoraMethod.PutSignalingNotifyMetadata, { metadata: [1] }), [1])
     }))
 
@@ -101,7 +106,7 @@ describe("a connection", () => {
     Effect.gen(function*() {
       const server = yield* SoraServer.make({ rpc: false })
       const { connection, rpc } = yield* connect({ url: server.url })
-      assert.isTrue(Option.isNone(connection.rpcChannel))
+      assert.strictEqual(connection.transport.obstacleUnsafe()?._tag, "Unavailable")
       const error = yield* Effect.flip(rpc.call("x"))
       assert.isTrue(error._tag === "RpcError" && error.reason._tag === "Unavailable")
     }))
@@ -122,7 +127,7 @@ describe("a connection", () => {
       const server = yield* SoraServer.make({ pingInterval: "20 millis" })
       const { connection } = yield* connect({ url: server.url })
       yield* first(connection.signaling, ({ direction, message }) => direction === "sent" && message.type === "pong")
-      const reports = yield* server.requestStats(connection.offer.connectionId)
+      const reports = yield* server.requestStats((yield* connection.offer).connectionId)
       assert.isTrue(Array.isArray(reports))
     }))
 
@@ -173,7 +178,7 @@ describe("a connection", () => {
         // The script does not close its channels.
         disconnectTimeout: "100 millis"
       })
-      assert.strictEqual(connection.dataChannels().get("#chat")?.readyState, "open")
+      assert.strictEqual((yield* connection.dataChannels).get("#chat")?.readyState, "open")
     }))
 
   it.live("says why the server ended it, also when the channels close before the WebSocket", () =>
@@ -203,14 +208,14 @@ describe("a connection", () => {
       for (const { connection } of [a, b]) {
         // The server's side of them is open then too.
         yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
-        assert.deepStrictEqual([...connection.dataChannels().keys()], ["#chat"])
+        assert.deepStrictEqual([...(yield* connection.dataChannels).keys()], ["#chat"])
       }
+      const [from, to] = yield* Effect.all([a.connection.dataChannels, b.connection.dataChannels])
       const received = Effect.callback<string>((resume) =>
-        b.connection.dataChannels().get("#chat")!.addEventListener("message", ({ data }) =>
-          resume(Effect.succeed(Buffer.from(data).toString())))
+        to.get("#chat")!.addEventListener("message", ({ data }) => resume(Effect.succeed(Buffer.from(data).toString())))
       )
       const fiber = yield* Effect.forkChild(received, { startImmediately: true })
-      a.connection.dataChannels().get("#chat")!.send(new TextEncoder().encode("hello"))
+      from.get("#chat")!.send(new TextEncoder().encode("hello"))
       assert.strictEqual(yield* Fiber.join(fiber), "hello")
     }))
 
@@ -238,14 +243,14 @@ describe("a connection", () => {
       const created = yield* first(viewer.connection.notify, (event) => event._tag === "connection.created")
       assert.isTrue(created._tag === "connection.created" && created.channelConnections === 2)
       assert.deepInclude(created._tag === "connection.created" ? created.data?.[0] : {}, {
-        connectionId: sender.connection.offer.connectionId,
+        connectionId: (yield* sender.connection.offer).connectionId,
         authnMetadata: { nickname: "Stage" },
         authzMetadata: { mood: "busy" }
       })
       yield* viewer.rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r1" })
       const switched = yield* first(viewer.connection.notify, (event) => event._tag === "simulcast.switched")
       assert.deepInclude(switched, {
-        senderConnectionId: sender.connection.offer.connectionId,
+        senderConnectionId: (yield* sender.connection.offer).connectionId,
         trigger: "receiver",
         priority: "lower",
         currentRid: "r1",
@@ -342,7 +347,7 @@ describe("no connection", () => {
     Effect.gen(function*() {
       const server = yield* SoraServer.make()
       const { connection } = yield* connect({ url: "", signalingUrls: ["ws://127.0.0.1:1/signaling", server.url] })
-      assert.isString(connection.offer.connectionId)
+      assert.isString((yield* connection.offer).connectionId)
     }))
 
   it.live("a refusal has the server's code and reason", () =>
@@ -420,8 +425,8 @@ describe("layers", () => {
       const server = yield* SoraServer.make()
       const a = yield* connect({ url: server.url })
       const b = yield* connect({ url: server.url })
-      assert.notStrictEqual(a.connection.offer.connectionId, b.connection.offer.connectionId)
-      assert.strictEqual(a.connection.offer.sessionId, b.connection.offer.sessionId)
+      assert.notStrictEqual((yield* a.connection.offer).connectionId, (yield* b.connection.offer).connectionId)
+      assert.strictEqual((yield* a.connection.offer).sessionId, (yield* b.connection.offer).sessionId)
       yield* SoraRpc.putSignalingNotifyMetadata({ metadata: null }).pipe(Effect.provideService(SoraRpc.SoraRpc, a.rpc))
     }))
 

@@ -50,7 +50,7 @@ describe("a connection that dies", () => {
               }
             )
             const start = performance.now()
-            yield* server.inject(connection.offer.connectionId, fault)
+            yield* server.inject((yield* connection.offer).connectionId, fault)
             assert.strictEqual((yield* Fiber.join(waiting))._tag, "Disconnected")
             assert.isBelow(performance.now() - start, bound)
             yield* reasonOf(connection)
@@ -174,7 +174,7 @@ describe("a connection that could not be made", () => {
         yield* server.setFaults({})
         const interrupted = yield* Effect.forkChild(make, { startImmediately: true })
         yield* Fiber.interrupt(interrupted)
-        const { offer } = yield* make
+        const offer = yield* Effect.flatMap(make, ({ offer }) => offer)
         assert.deepStrictEqual((yield* server.connections).map(({ connectionId }) => connectionId), [
           offer.connectionId
         ])

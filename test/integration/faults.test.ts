@@ -107,7 +107,7 @@ describe("a WebRTC implementation that throws", () => {
         const waiting = yield* call
         breaking = true
         if (member === "connectionState") {
-          const peer = connection.peerConnection as Werift.WeriftPeer
+          const peer = (yield* connection.peerConnection) as Werift.WeriftPeer
           Object.defineProperty(peer, member, { configurable: true, get: broken })
           peer.emit("connectionstatechange")
           // werift reads it itself when it closes.

@@ -22,9 +22,10 @@ it.live("what one connection sends another receives, also after the first has co
 
     const sendAndReceive = Effect.gen(function*() {
       const sender = yield* connect({ url, role: "sendonly", media: stream })
+      const { connectionId } = yield* sender.connection.offer
       const { streams, track: received } = yield* first(
         viewer.connection.tracks,
-        ({ streams }) => streams[0]?.id === sender.connection.offer.connectionId
+        ({ streams }) => streams[0]?.id === connectionId
       )
       assert.strictEqual(received.kind, "video")
       assert.lengthOf(streams, 1)
@@ -39,7 +40,7 @@ it.live("what one connection sends another receives, also after the first has co
         Effect.ensuring(Effect.sync(() => clearInterval(timer)))
       )
       yield* sender.close
-      return sender.connection.offer.connectionId
+      return connectionId
     })
 
     const once = yield* sendAndReceive

@@ -46,7 +46,7 @@ describe("reconnect", () => {
           Effect.forkChild(Effect.flip(client.rpc.call(Hang, undefined, { timeout: Duration.infinity })), {
             startImmediately: true
           }))
-        const before = client.connection.offer.connectionId
+        const before = (yield* client.connection.offer).connectionId
         yield* server.stop
         for (const error of yield* Fiber.joinAll(waiting)) {
           assert.isTrue(error._tag === "Disconnected" && error.reason._tag === "ServerClosed")
@@ -65,10 +65,10 @@ describe("reconnect", () => {
         })
         assert.deepStrictEqual(yield* Fiber.joinAll(patient), [{ k: 1 }, { k: 2 }, { k: 3 }])
         assert.deepStrictEqual(yield* client.rpc.call(item, { key: "k", value: 4 }), { k: 4 })
-        assert.strictEqual(client.connection.offer.metadata, "again")
-        assert.notStrictEqual(client.connection.offer.connectionId, before)
+        assert.strictEqual((yield* client.connection.offer).metadata, "again")
+        assert.notStrictEqual((yield* client.connection.offer).connectionId, before)
         // The streams went on.
-        const own = client.connection.offer.connectionId
+        const own = (yield* client.connection.offer).connectionId
         yield* first(client.connection.notify, (event) =>
           event._tag === "connection.created" && event.connectionId === own)
         assert.include(states, "Reconnecting")
@@ -231,7 +231,7 @@ describe("several signaling URLs", () => {
         openTimeout: "1 hour",
         connectTimeout: "10 seconds"
       })
-      assert.isString(connection.offer.connectionId)
+      assert.isString((yield* connection.offer).connectionId)
       const closed = yield* Deferred.make<void>()
       const look = () => hole.open() === 0 ? Deferred.doneUnsafe(closed, Exit.void) : setImmediate(look)
       look()

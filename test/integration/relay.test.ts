@@ -99,7 +99,7 @@ describe.skipIf(missing)(title, () => {
         )
         assert.deepStrictEqual(metadata, { mood: "far" })
         const reports = new Map<unknown, Report>()
-        const stats = yield* Effect.promise(() => connection.peerConnection.getStats())
+        const stats = yield* Effect.flatMap(connection.peerConnection, (peer) => Effect.promise(() => peer.getStats()))
         stats.forEach((report) => reports.set(report.id, report))
         const selected = Array.from(reports.values()).find(({ type }) => type === "transport")
           ?.["selectedCandidatePairId"]

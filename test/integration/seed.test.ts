@@ -30,7 +30,7 @@ const setUp = Effect.gen(function*() {
     )
   })
   const client = yield* connect({ url: server.url, channelId: "example-channel", simulcast: true })
-  return { ...client, server, notified, ownId: client.connection.offer.connectionId }
+  return { ...client, server, notified, ownId: (yield* client.connection.offer).connectionId }
 })
 
 describe("the page's examples", () => {

@@ -6,7 +6,15 @@ import { NodeWS } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import wrtc from "@roamhq/wrtc"
 import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
-import { PeerConnection, RpcChannel, SoraConnection, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
+import {
+  PeerConnection,
+  RpcChannel,
+  RpcTransport,
+  SoraConnection,
+  SoraMethod,
+  SoraRpc,
+  SoraRpcError
+} from "effect-sora-rpc"
 import { SoraServer } from "effect-sora-rpc/server"
 import * as polyfill from "node-datachannel/polyfill"
 import { execFile } from "node:child_process"
@@ -65,7 +73,7 @@ for (const [name, constructor] of implementations) {
               connect({ url: server.url, simulcast: true, spotlight: true }),
               connect({ url: server.url })
             ], { concurrency: 2 })
-            const { connectionId } = a.connection.offer
+            const { connectionId } = yield* a.connection.offer
             yield* switchedTo(a.connection)
             yield* switchedTo(b.connection)
 
@@ -135,7 +143,7 @@ for (const [name, constructor] of implementations) {
       Effect.gen(function*() {
         const server = yield* SoraServer.make()
         const { connection, rpc } = yield* connect({ url: server.url, role: "sendrecv", audio: true, video: true })
-        assert.deepStrictEqual(connection.offer.sdp.match(/^m=\w+/gm), ["m=audio", "m=video", "m=application"])
+        assert.deepStrictEqual((yield* connection.offer).sdp.match(/^m=\w+/gm), ["m=audio", "m=video", "m=application"])
         assert.strictEqual(yield* rpc.call(SoraMethod.PutSignalingNotifyMetadata, { metadata: 1 }), 1)
       }))
 
@@ -184,7 +192,9 @@ for (const [name, constructor] of implementations) {
           const rpc = yield* SoraRpc.SoraRpc
           assert.deepStrictEqual(yield* rpc.call("m", { text: "é" }), { text: "é" })
         }).pipe(
-          Effect.provide(SoraRpc.layerChannel(RpcChannel.fromDataChannel(channel), { methods: ["m"] }))
+          Effect.provide(SoraRpc.layer.pipe(
+            Layer.provide(RpcTransport.layer(RpcChannel.fromDataChannel(channel), { methods: ["m"] }))
+          ))
         )
         // The channel stays its owner's.
         assert.strictEqual(channel.readyState, "open")

@@ -32,7 +32,12 @@ const start = Effect.fnUntraced(function*(
     ...options
   })
   const connected = yield* connect({ url: server.url, ...client })
-  return { server, hanging: Deferred.await(hanging), id: connected.connection.offer.connectionId, ...connected }
+  return {
+    server,
+    hanging: Deferred.await(hanging),
+    id: (yield* connected.connection.offer).connectionId,
+    ...connected
+  }
 })
 
 /** A call that nothing is wrong with, after the faults. */
@@ -361,7 +366,7 @@ describe("a connection", slow, () => {
       const scope = yield* Scope.make()
       const server = yield* SoraServer.make().pipe(Scope.provide(scope))
       const { connection } = yield* connect({ url: server.url })
-      yield* server.inject(connection.offer.connectionId, "killPeer")
+      yield* server.inject((yield* connection.offer).connectionId, "killPeer")
       yield* Effect.timeout(Scope.close(scope, Exit.void), "2 seconds")
       assert.strictEqual((yield* reasonOf(connection))._tag, "SocketLost")
     }))

@@ -1,8 +1,18 @@
 import { Effect, Queue } from "effect"
-import { RpcChannel, SoraRpc } from "effect-sora-rpc"
+import { RpcChannel, RpcTransport, SoraRpc } from "effect-sora-rpc"
+
+/** A service over a channel. */
+export const makeRpc = (
+  channel: RpcChannel.RpcChannel,
+  { methods, ...options }: SoraRpc.Options & { readonly methods: ReadonlyArray<string> }
+) => Effect.provideService(SoraRpc.make(options), RpcTransport.RpcTransport, RpcTransport.make(channel, { methods }))
 
 /** A service over a channel in memory, and the other end of it in the test's hands. */
-export const make = Effect.fnUntraced(function*(options?: Partial<Parameters<typeof SoraRpc.fromChannel>[1]>) {
+export const make = Effect.fnUntraced(function*(
+  { methods = ["m", "n", "2025.2.0/RequestSimulcastRid"], ...options }: SoraRpc.Options & {
+    readonly methods?: ReadonlyArray<string>
+  } = {}
+) {
   const [client, server] = yield* RpcChannel.makePair
   const requests = yield* Queue.unbounded<any>()
   server.listenUnsafe({
@@ -12,7 +22,7 @@ export const make = Effect.fnUntraced(function*(options?: Partial<Parameters<typ
     onMalformed: () => {},
     onEnd: () => {}
   })
-  const rpc = yield* SoraRpc.fromChannel(client, { methods: ["m", "n", "2025.2.0/RequestSimulcastRid"], ...options })
+  const rpc = yield* makeRpc(client, { methods, ...options })
   return {
     rpc,
     channel: client,

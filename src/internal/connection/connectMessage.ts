@@ -4,9 +4,9 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Signaling from "../../Signaling.ts"
-import type { Options } from "../../SoraConnection.ts"
 import { InvalidOptions, SoraConnectionError } from "../../SoraConnectionError.ts"
 import { Version } from "../version.ts"
+import type { Options } from "./model.ts"
 
 /** Sora refuses a connection without media unless it asks for a channel of its own (section 1, "role"). */
 const placeholderChannel = { label: "#effect-sora-rpc", direction: "sendrecv" } as const

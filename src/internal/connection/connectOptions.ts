@@ -6,10 +6,10 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Signaling from "../../Signaling.ts"
-import type { Options } from "../../SoraConnection.ts"
 import { InvalidOptions, SoraConnectionError } from "../../SoraConnectionError.ts"
 import { UserLabel } from "../labels.ts"
 import { issueOf, Time } from "../options.ts"
+import type { Options } from "./model.ts"
 
 /** What of a URL does not fit; never the URL, which may hold a token. */
 const urlIssue = (url: string): string | undefined => {

@@ -17,13 +17,12 @@ import type * as Take from "effect/Take"
 import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../../DisconnectReason.ts"
 import type { PeerConnection, TrackEvent } from "../../PeerConnection.ts"
 import type * as Signaling from "../../Signaling.ts"
-import type { Options, SignalingEvent, State } from "../../SoraConnection.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as Hop from "../hop.ts"
 import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
 import * as ConnectOptions from "./connectOptions.ts"
+import type { Options, SignalingEvent, SoraConnection, State } from "./model.ts"
 import * as Session from "./session.ts"
-import type { SoraConnection } from "./soraConnection.ts"
 
 /** Sora refuses a client that comes back before the old connection is gone (section 2.16). */
 const Pause = Duration.seconds(1)
@@ -68,7 +67,8 @@ export const make = Effect.fnUntraced(function*(
   const notify = yield* PubSub.sliding<Take.Take<Signaling.Notify>>({ capacity: Capacity, replay: Replay })
   const push = yield* PubSub.sliding<Take.Take<Signaling.Push>>({ capacity: Capacity, replay: Replay })
   const tracks = yield* PubSub.sliding<Take.Take<TrackEvent>>({ capacity: Capacity, replay: Replay })
-  const channel = schedule === undefined ? undefined : ReconnectingChannel.make(isFinal)
+  const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
+  const channel = ReconnectingChannel.make(endsAll)
 
   const observer: Session.Observer = {
     onMessage: (event) => void PubSub.publishUnsafe(signaling, [event]),
@@ -87,7 +87,7 @@ export const make = Effect.fnUntraced(function*(
     Effect.suspend(() => {
       if (finished) return Effect.void
       finished = true
-      channel?.end(reason)
+      channel.end(reason)
       for (const pubsub of [signaling, notify, push, tracks]) PubSub.publishUnsafe<Take.Take<any>>(pubsub, Exit.void)
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
@@ -104,17 +104,17 @@ export const make = Effect.fnUntraced(function*(
   })
 
   let session = yield* retrySchedule === undefined ? connect : Effect.retry(connect, retryOn(retrySchedule))
-  channel?.attach(session.rpc)
+  channel.attach(session.rpc)
 
   const supervise = Effect.gen(function*() {
     while (true) {
       const reason = yield* session.ended
-      if (schedule === undefined || isFinal(reason)) {
+      if (schedule === undefined || endsAll(reason)) {
         // First the state: who learns of the end from a call finds it told here too.
         yield* finish(reason)
         return yield* session.close
       }
-      channel?.interrupt(reason)
+      channel.interrupt(reason)
       let attempt = 1
       const announce = Effect.suspend(() => SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt }))
       yield* announce
@@ -137,7 +137,7 @@ export const make = Effect.fnUntraced(function*(
       if (Option.isNone(next)) return
       session = next.value
       // First the channel: who sees "Connected" may call.
-      channel?.attach(session.rpc)
+      channel.attach(session.rpc)
       yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
     }
   }).pipe(
@@ -150,22 +150,20 @@ export const make = Effect.fnUntraced(function*(
   )
   yield* Effect.forkIn(supervise, scope)
 
-  const first = session
   return {
-    get offer() {
-      return session.offer
+    offer: Effect.sync(() => session.offer),
+    peerConnection: Effect.sync(() => session.peer),
+    dataChannels: Effect.sync(() => session.dataChannels()),
+    transport: {
+      channel: channel.channel,
+      methodsUnsafe: () => session.rpcMethods(),
+      obstacleUnsafe: channel.obstacle
     },
-    get peerConnection() {
-      return session.peer
-    },
-    rpcMethods: () => session.rpcMethods(),
-    dataChannels: () => session.dataChannels(),
     state: SubscriptionRef.get(state),
     changes: Hop.stream(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected")),
     notify: Hop.stream(Stream.fromPubSubTake(notify)),
     push: Hop.stream(Stream.fromPubSubTake(push)),
     tracks: Hop.stream(Stream.fromPubSubTake(tracks)),
-    signaling: Hop.stream(Stream.fromPubSubTake(signaling)),
-    rpcChannel: Option.fromUndefinedOr(channel?.channel ?? first.rpc)
+    signaling: Hop.stream(Stream.fromPubSubTake(signaling))
   }
 })

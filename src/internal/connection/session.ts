@@ -34,7 +34,6 @@ import {
 import { type DataChannelLike, PeerConnection, type PeerConnectionLike, type TrackEvent } from "../../PeerConnection.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import * as Signaling from "../../Signaling.ts"
-import type { Options, SignalingEvent } from "../../SoraConnection.ts"
 import {
   ConnectionLost,
   ConnectTimeout,
@@ -49,6 +48,7 @@ import { MaxSignalingBytes, sdpIssue, tooLong } from "../limits.ts"
 import * as Channel from "../rpc/channel.ts"
 import * as ConnectMessage from "./connectMessage.ts"
 import * as Media from "./media.ts"
+import type { Options, SignalingEvent } from "./model.ts"
 import * as SignalingSocket from "./signalingSocket.ts"
 
 /** Redirects in a row before the nodes are taken to disagree. */

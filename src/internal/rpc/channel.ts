@@ -4,7 +4,6 @@
  */
 import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
-import type { Listener, Options, RpcChannel } from "../../RpcChannel.ts"
 import { InvalidOptions, PayloadTooLarge, Unavailable } from "../../SoraRpcError.ts"
 import { isolated, report } from "../defects.ts"
 import { compression, DefaultMaxInflatedBytes } from "./compression.ts"
@@ -17,6 +16,71 @@ const DefaultHighWaterMark = 65_536
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { fatal: true })
+
+/**
+ * What the owner of a channel is told. Called synchronously; what it throws is
+ * reported as an uncaught exception and goes no further.
+ *
+ * @category models
+ */
+export interface Listener {
+  /** A frame arrived, decompressed and decoded. */
+  readonly onFrame: (frame: string) => void
+  /** Frames can be sent again after {@link RpcChannel.isWritable} was false, or after an interruption. */
+  readonly onWritable: () => void
+  /**
+   * The connection broke and is being made again: nothing that was sent will be
+   * answered, and nothing can be sent until `onWritable`.
+   */
+  readonly onInterrupted: (reason: DisconnectReason) => void
+  /** A message arrived that is no text: broken zlib, over `maxInflatedBytes`, not UTF-8. It is lost. */
+  readonly onMalformed: (detail: string) => void
+  /** The channel ended. Nothing follows. */
+  readonly onEnd: (reason: DisconnectReason) => void
+}
+
+/**
+ * One open channel for JSON-RPC frames.
+ *
+ * @category models
+ */
+export interface RpcChannel {
+  /**
+   * Hands one frame to the network; returns why it could not, and then nothing
+   * was sent. Does not wait for buffer space: see `isWritable`.
+   */
+  readonly sendUnsafe: (frame: string) => PayloadTooLarge | Unavailable | undefined
+  /** False while more is buffered than the channel's high-water mark. */
+  readonly isWritable: () => boolean
+  /**
+   * Attaches the one owner of the channel, and returns what detaches it. An
+   * owner of a channel that has ended is told so at once. Throws
+   * `InvalidOptions` when the channel has an owner: two would answer each
+   * other's ids.
+   */
+  readonly listenUnsafe: (listener: Listener) => () => void
+}
+
+/**
+ * How frames stand on the wire.
+ *
+ * @category models
+ */
+export interface Options {
+  /** The offer's `compress` of the label: each message is one zlib stream. Default false. */
+  readonly compress?: boolean | undefined
+  /**
+   * Form of uncompressed frames that are sent: text, as `sora-js-sdk` does, or
+   * binary, as the native SDKs do. Both are accepted. Default `"text"`.
+   */
+  readonly frames?: "text" | "binary" | undefined
+  /** Largest encoded frame to send, in bytes. Default and upper limit: 262,144. */
+  readonly maxMessageBytes?: number | undefined
+  /** Largest frame to receive, in bytes once inflated; a larger one is malformed. Default 1,048,576. */
+  readonly maxInflatedBytes?: number | undefined
+  /** Bytes buffered above which the channel is not writable. Default 65,536. */
+  readonly highWaterMark?: number | undefined
+}
 
 /**
  * What every channel does with its listener and its end. A listener is told from

@@ -11,7 +11,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Tracer from "effect/Tracer"
-import type { CallError } from "./client.ts"
+import type { SoraRpcError } from "../../SoraRpcError.ts"
 
 const callDuration = Metric.histogram("rpc.client.call.duration", {
   description: "Duration of outgoing calls, in seconds",
@@ -34,7 +34,7 @@ const waitingCalls = Metric.gauge("sora.rpc.client.waiting", {
 
 /** @internal */
 export interface MethodMetrics {
-  readonly ended: (exit: Exit.Exit<unknown, CallError>, seconds: number) => void
+  readonly ended: (exit: Exit.Exit<unknown, SoraRpcError>, seconds: number) => void
 }
 
 /** @internal */
@@ -66,14 +66,14 @@ export const make = (context: Context.Context<never>) => {
   }
 }
 
-const errorOf = (exit: Exit.Exit<unknown, CallError>): CallError | undefined => {
+const errorOf = (exit: Exit.Exit<unknown, SoraRpcError>): SoraRpcError | undefined => {
   if (Exit.isSuccess(exit)) return undefined
   const reason = exit.cause.reasons.find((reason) => reason._tag === "Fail")
   return reason?.error
 }
 
 /** The server's code, or the tag of what went wrong on this side. */
-const errorType = (error: CallError): string =>
+const errorType = (error: SoraRpcError): string =>
   error._tag !== "RpcError" ? error._tag : error.reason._tag === "ServerError" ? String(error.code) : error.reason._tag
 
 /**
@@ -91,7 +91,7 @@ export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
  * @internal
  */
 export const recording =
-  (span: Tracer.Span, resume: (exit: Exit.Exit<any, CallError>) => void) => (exit: Exit.Exit<any, CallError>) => {
+  (span: Tracer.Span, resume: (exit: Exit.Exit<any, SoraRpcError>) => void) => (exit: Exit.Exit<any, SoraRpcError>) => {
     const error = errorOf(exit)
     if (error === undefined) return resume(exit)
     try {
@@ -106,10 +106,10 @@ export const recording =
 
 /** @internal */
 export const traced = <A>(
-  call: (span: Tracer.Span) => Effect.Effect<A, CallError>,
+  call: (span: Tracer.Span) => Effect.Effect<A, SoraRpcError>,
   method: string,
   id: number | undefined
-): Effect.Effect<A, CallError> => {
+): Effect.Effect<A, SoraRpcError> => {
   const attributes: Record<string, string> = {
     "rpc.system.name": "jsonrpc",
     "rpc.method": method,

@@ -16,6 +16,8 @@ export interface ReconnectingChannel {
   /** The connection ended; `attach` may follow. A channel that was attached says so by itself. */
   readonly interrupt: (reason: DisconnectReason) => void
   readonly end: (reason: DisconnectReason) => void
+  /** Why nothing can be sent, and will not be before there is another connection. */
+  readonly obstacle: () => Unavailable | undefined
 }
 
 /**
@@ -36,6 +38,7 @@ export const make = (isFinal: (reason: DisconnectReason) => boolean): Reconnecti
   }
   return {
     end: core.end,
+    obstacle: () => current === "none" ? noChannel : undefined,
     interrupt,
     attach(next) {
       next?.listenUnsafe({
@@ -59,5 +62,4 @@ export const make = (isFinal: (reason: DisconnectReason) => boolean): Reconnecti
 
 const interrupted = new Unavailable({ detail: "the connection is being made again" })
 
-/** @internal */
-export const noChannel = new Unavailable({ detail: "the server opened no rpc channel" })
+const noChannel = new Unavailable({ detail: "the server opened no rpc channel" })

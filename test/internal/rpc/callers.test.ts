@@ -3,8 +3,8 @@
  * else.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Fiber, Layer, Option, Schema, SchemaGetter, Scope } from "effect"
-import { DisconnectReason, RpcChannel, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
+import { Cause, Duration, Effect, Exit, Fiber, Layer, Schema, SchemaGetter, Scope } from "effect"
+import { DisconnectReason, RpcChannel, RpcTransport, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
 import { deflateSync } from "node:zlib"
 import * as Client from "../../../src/internal/rpc/client.ts"
@@ -81,7 +81,7 @@ describe("a caller that throws", () => {
 
 describe("a channel that throws", () => {
   const make = (faulty: Partial<RpcChannel.RpcChannel>) =>
-    SoraRpc.fromChannel({
+    FakePeer.makeRpc({
       listenUnsafe: () => () => {},
       isWritable: () => true,
       sendUnsafe: () => undefined,
@@ -103,7 +103,9 @@ describe("a channel that throws", () => {
       Effect.gen(function*() {
         const rpc = yield* make(faulty)
         for (
-          const call of [rpc.call("m"), rpc.notify("m")] as ReadonlyArray<Effect.Effect<unknown, Client.CallError>>
+          const call of [rpc.call("m"), rpc.notify("m")] as ReadonlyArray<
+            Effect.Effect<unknown, SoraRpcError.SoraRpcError>
+          >
         ) {
           const error = yield* Effect.flip(call)
           assert.isTrue(error._tag === "RpcError" && error.reason._tag === "Unavailable")
@@ -153,7 +155,11 @@ describe("a channel that throws", () => {
 describe("a connection without an rpc channel, one of several", () => {
   const make = Effect.fnUntraced(function*() {
     const reconnecting = ReconnectingChannel.make(() => false)
-    const client = yield* Client.make(Option.some(reconnecting.channel), () => [], {
+    const client = yield* Client.make({
+      channel: reconnecting.channel,
+      methodsUnsafe: () => [],
+      obstacleUnsafe: reconnecting.obstacle
+    }, {
       defaultTimeout: Duration.infinity,
       checkMethods: false,
       maxInFlight: 1,
@@ -235,7 +241,7 @@ describe("params that make no request", () => {
           const call of [
             peer.rpc.call("m", params),
             peer.rpc.notify("m", params)
-          ] as ReadonlyArray<Effect.Effect<unknown, Client.CallError>>
+          ] as ReadonlyArray<Effect.Effect<unknown, SoraRpcError.SoraRpcError>>
         ) {
           const error = yield* Effect.flip(call)
           assert.isTrue(error._tag === "RpcError" && error.reason._tag === "InvalidParams")
@@ -290,7 +296,9 @@ describe("options that do not fit", () => {
         for (
           const layer of [
             SoraRpc.layerTest([], options),
-            SoraRpc.layerChannel(Effect.map(RpcChannel.makePair, ([end]) => end), { methods: [], ...options })
+            SoraRpc.layerWith(options).pipe(
+              Layer.provide(RpcTransport.layer(Effect.map(RpcChannel.makePair, ([end]) => end), { methods: [] }))
+            )
           ]
         ) {
           const error = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
@@ -322,7 +330,7 @@ describe("options that do not fit", () => {
   it.effect("two services on one channel", () =>
     Effect.gen(function*() {
       const { channel } = yield* FakePeer.make()
-      const error = yield* Effect.flip(SoraRpc.fromChannel(channel, { methods: [] }))
+      const error = yield* Effect.flip(FakePeer.makeRpc(channel, { methods: [] }))
       assert.match(error.message, /in use by another SoraRpc/)
     }))
 
@@ -346,7 +354,7 @@ describe("a response made to cost much", () => {
   const make = Effect.fnUntraced(function*(options?: RpcChannel.Options) {
     const dataChannel = new FakeDataChannel()
     const channel = yield* RpcChannel.fromDataChannel(dataChannel, { compress: true, ...options })
-    const rpc = yield* SoraRpc.fromChannel(channel, { methods: ["m"] })
+    const rpc = yield* FakePeer.makeRpc(channel, { methods: ["m"] })
     return { dataChannel, rpc }
   })
   const answer = (body: string) => deflateSync(`{"jsonrpc":"2.0",${body}"id":1,"result":1}`)

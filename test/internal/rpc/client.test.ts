@@ -4,8 +4,8 @@
  * and nothing is left.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Fiber, Option, Schema, Scope } from "effect"
-import { DisconnectReason } from "effect-sora-rpc"
+import { Cause, Duration, Effect, Exit, Fiber, Schema, Scope } from "effect"
+import { DisconnectReason, type SoraRpcError } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
 import * as Channel from "../../../src/internal/rpc/channel.ts"
 import * as Client from "../../../src/internal/rpc/client.ts"
@@ -35,7 +35,7 @@ type Outcome =
   | "interrupted"
 
 interface ModelCall {
-  readonly fiber: Fiber.Fiber<unknown, Client.CallError>
+  readonly fiber: Fiber.Fiber<unknown, SoraRpcError.SoraRpcError>
   readonly outcomes: Array<string>
   readonly throws: boolean
   readonly deadline: number
@@ -44,7 +44,7 @@ interface ModelCall {
 
 class CallerDefect extends Error {}
 
-const outcomeOf = (exit: Exit.Exit<unknown, Client.CallError>): string => {
+const outcomeOf = (exit: Exit.Exit<unknown, SoraRpcError.SoraRpcError>): string => {
   if (Exit.isSuccess(exit)) return "ok"
   if (Cause.hasInterruptsOnly(exit.cause)) return "interrupted"
   const reason = exit.cause.reasons.find(Cause.isFailReason)
@@ -66,8 +66,13 @@ describe("the client under random interleavings", () => {
     ({ ops }) =>
       Effect.gen(function*() {
         const scope = yield* Scope.make()
+        const granted = ["m"]
         const reconnecting = ReconnectingChannel.make(() => false)
-        const client = yield* Client.make(Option.some(reconnecting.channel), () => ["m"], {
+        const client = yield* Client.make({
+          channel: reconnecting.channel,
+          methodsUnsafe: () => granted,
+          obstacleUnsafe: reconnecting.obstacle
+        }, {
           defaultTimeout: "5 seconds",
           checkMethods: true,
           maxInFlight: 3,
