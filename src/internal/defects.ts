@@ -4,6 +4,8 @@
  * is theirs to hear of, once, as if nobody had called them, and nobody else's
  * calls may suffer from it.
  */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 
 /**
  * Hands a defect to the process, as an uncaught exception, or to the page, as
@@ -18,6 +20,18 @@ export const report = (defect: unknown): void => {
     throw defect
   })
 }
+
+/**
+ * For an effect that runs code of the program's own, such as a log: what that
+ * throws is reported, and nothing else comes of it.
+ *
+ * @internal
+ */
+export const reported = (effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.catchCause(effect, (cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.failCause(cause)
+      : Effect.sync(() => report(Cause.squash(cause))))
 
 /**
  * Runs what must not throw into the code that calls it.

@@ -18,6 +18,10 @@ import * as ScriptedSora from "../utils/scriptedSora.ts"
 const Hang = SoraMethod.make("Hang")
 const server = SoraServer.make({ handlers: [SoraMethod.handle(Hang, () => Effect.never)] })
 
+/** What was handed to the process, as it would be in a page. */
+const reported: Array<unknown> = []
+Object.assign(globalThis, { reportError: (defect: unknown) => reported.push(defect) })
+
 const broken = (): never => {
   throw new Error("broken")
 }
@@ -191,25 +195,43 @@ describe("a reconnect schedule that dies", () => {
 })
 
 describe("a logger that throws", () => {
-  it.live("ends the connection for which it was called", () =>
-    Effect.gen(function*() {
+  const mine = () => {
+    const defect = new Error("of a logger")
+    const logger = Logger.make(() => {
+      throw defect
+    })
+    return { times: () => reported.filter((other) => other === defect).length, layer: Logger.layer([logger]) }
+  }
+
+  it.live("is told to the process, and the connection for which it was called goes on", () => {
+    const { layer, times } = mine()
+    return Effect.gen(function*() {
       const { url } = yield* ScriptedPeer.make(
         { sections: [], labels: ["rpc"] },
-        ({ send }) => Effect.sync(() => send("no JSON"))
+        ({ send }) =>
+          Effect.sync(() => {
+            send("no JSON")
+            send(JSON.stringify({ type: "push", data: "after it" }))
+          })
       )
       const { close, connection } = yield* connect({ url })
-      assert.strictEqual((yield* reasonOf(connection)).message, "the client failed: broken")
+      yield* first(connection.push, ({ data }) => data === "after it")
+      assert.strictEqual(times(), 1)
       yield* closesInTime(close)
-    }).pipe(Effect.provide(Logger.layer([Logger.make(broken)]))))
+    }).pipe(Effect.provide(layer))
+  })
 
-  it.live("ends the connection that gives up being made again", () =>
-    Effect.gen(function*() {
+  it.live("does not hide why a connection is not made again", () => {
+    const { layer, times } = mine()
+    return Effect.gen(function*() {
       const scope = yield* Scope.make()
       const { url } = yield* server.pipe(Scope.provide(scope))
       const { connection } = yield* connect({ url, reconnect: Schedule.recurs(0) })
       yield* Scope.close(scope, Exit.void)
-      assert.strictEqual((yield* reasonOf(connection)).message, "the client failed: broken")
-    }).pipe(Effect.provide(Logger.layer([Logger.make(broken)]))))
+      assert.deepInclude(yield* reasonOf(connection), { _tag: "ServerClosed", code: 1001 })
+      assert.isAtLeast(times(), 1)
+    }).pipe(Effect.provide(layer))
+  })
 })
 
 describe("a WebSocket that throws", () => {

@@ -51,6 +51,8 @@ export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
   readonly openTimeout?: Duration.Input | undefined
   /** Time that the server has to close its side on disconnect. Default 3 seconds. */
   readonly disconnectTimeout?: Duration.Input | undefined
+  /** Largest message to receive on a DataChannel, in bytes once inflated. Default 1,048,576. */
+  readonly maxInflatedBytes?: number | undefined
   /**
    * Whether a connection that broke is made again, and when: `true` for
    * {@link reconnectSchedule}, or a schedule of your own, whose input is why the

@@ -18,6 +18,7 @@ import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../.
 import type { PeerConnection, TrackEvent } from "../../PeerConnection.ts"
 import type * as Signaling from "../../Signaling.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
+import { reported } from "../defects.ts"
 import * as Hop from "../hop.ts"
 import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
 import * as ConnectOptions from "./connectOptions.ts"
@@ -122,13 +123,16 @@ export const make = Effect.fnUntraced(function*(
       yield* Effect.sleep(Pause)
       const next = yield* connect.pipe(
         Effect.tapError(({ message }) =>
-          Effect.andThen(Effect.sync(() => attempt++), Effect.logDebug(`attempt to reconnect failed: ${message}`))
+          Effect.andThen(
+            Effect.sync(() => attempt++),
+            reported(Effect.logDebug(`attempt to reconnect failed: ${message}`))
+          )
         ),
         Effect.tapError(() => announce),
         Effect.retry(retryOn(schedule)),
         Effect.tapError(({ message, reason: cause }) =>
           Effect.andThen(
-            Effect.logWarning(`gave up reconnecting: ${message}`),
+            reported(Effect.logWarning(`gave up reconnecting: ${message}`)),
             finish(cause._tag === "Refused" ? new ServerClosed({ code: cause.code, reason: cause.reason }) : reason)
           )
         ),

@@ -26,7 +26,8 @@ export interface SignalingSocket {
 /** Time that the server has to answer a Close. */
 const CloseGrace = Duration.seconds(1)
 
-interface Options {
+/** @internal */
+export interface Options {
   readonly headers: Readonly<Record<string, string>> | undefined
   /** Time for one URL to open. */
   readonly openTimeout: Duration.Duration

@@ -1,0 +1,148 @@
+/**
+ * The DataChannels of a connection: who listens to them, and what is sent on
+ * them by label. Frames of `rpc` go straight to its `RpcChannel`, messages of
+ * the application's own channels to whoever listens; everything else is an
+ * event.
+ */
+import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
+import type { DataChannelLike } from "../../PeerConnection.ts"
+import type * as Signaling from "../../Signaling.ts"
+import * as Channel from "../rpc/channel.ts"
+import { type Labelled, letGo, listen, sendText } from "../signaling/labelled.ts"
+import type { Event } from "./state.ts"
+
+/** @internal */
+export interface Channels {
+  /** For a channel that the server opens under this offer. */
+  readonly attach: (channel: DataChannelLike, offer: Signaling.Offer) => void
+  /** False when the label has no open channel. */
+  readonly send: (label: string, text: string) => boolean
+  /** The `rpc` channel, once it is open. */
+  readonly rpc: () => Channel.RpcChannel | undefined
+  readonly endRpc: (reason: DisconnectReason) => void
+  /** Those of the application, by label. */
+  readonly own: () => ReadonlyMap<string, DataChannelLike>
+  /** Takes all listeners off. */
+  readonly release: () => void
+}
+
+/** What the server's SDP allows, in bytes (RFC 8841: 65,536 when it does not say, 0 is no limit). */
+const maxMessageBytes = ({ sdp }: Signaling.Offer) => {
+  const announced = /^a=max-message-size:(\d+)/m.exec(sdp)?.[1]
+  const bytes = announced === undefined ? 65_536 : Number(announced)
+  return bytes === 0 ? Channel.MaxMessageBytes : bytes
+}
+
+const isOwn = (label: string) => label.startsWith("#")
+
+/** @internal */
+export const make = (post: (event: Event) => void, maxInflatedBytes: number | undefined): Channels => {
+  const channels = new Map<string, Labelled>()
+  const listeners: Array<() => void> = []
+  let rpc: Channel.Ended<Channel.RpcChannel> | undefined
+
+  const endRpc = (reason: DisconnectReason) => rpc?.end(reason)
+
+  const attach = (channel: DataChannelLike, offer: Signaling.Offer) => {
+    const { label } = channel
+    const compress = offer.dataChannels?.find((offered) => offered.label === label)?.compress ?? false
+    const previous = channels.get(label)
+    channels.set(label, { channel, compress })
+    const current = () => channels.get(label)?.channel === channel
+
+    const open = heard(post, () => {
+      if (!current()) return
+      if (label === "rpc") {
+        endRpc(new ChannelClosed({ label }))
+        rpc = Channel.fromDataChannel(guarded(channel, post), {
+          compress,
+          maxInflatedBytes,
+          maxMessageBytes: maxMessageBytes(offer),
+          // The connection ends it, which may learn a better reason than that it closed.
+          endsWithChannel: false
+        })
+      }
+      post({ _tag: "ChannelOpen", label })
+    })
+    const message = ({ data }: { readonly data: unknown }) => {
+      if (label === "rpc" || isOwn(label)) return
+      let text = ""
+      try {
+        text = Channel.decodeMessage(data, compress, maxInflatedBytes)
+      } catch {
+        // Told as what it is: no signaling message.
+      }
+      post({ _tag: "ChannelMessage", label, text })
+    }
+    const closed = (detail?: string) => {
+      if (!current()) return
+      channels.delete(label)
+      post(detail === undefined ? { _tag: "ChannelClosed", label } : { _tag: "ChannelClosed", label, detail })
+    }
+    post({ _tag: "ChannelAdded", label })
+    listeners.push(
+      listen(channel, { open, message, close: () => closed(), error: () => closed("it reported an error") })
+    )
+    // A label that comes again replaces the first one (section 3.2).
+    previous?.channel.close()
+    if (channel.readyState === "open") open()
+  }
+
+  return {
+    attach: heard(post, attach),
+    send: (label, text) => sendText(channels.get(label), text),
+    rpc: () => rpc?.channel,
+    endRpc,
+    own: () =>
+      new Map(Array.from(channels, ([label, { channel }]) => [label, channel] as const).filter(([l]) => isOwn(l))),
+    release() {
+      for (const detach of listeners) detach()
+    }
+  }
+}
+
+/**
+ * A listener for an event of the WebRTC implementation. What it throws there
+ * ends the connection: thrown back, it would be lost, or the end of the process.
+ *
+ * @internal
+ */
+export const heard =
+  <Args extends Array<any>>(post: (event: Event) => void, listener: (...args: Args) => void) => (...args: Args) => {
+    try {
+      listener(...args)
+    } catch (cause) {
+      post({ _tag: "Fault", cause })
+    }
+  }
+
+/** What the RPC client uses of a channel; what throws there is the end of the connection, and not of a call. */
+const guarded = (channel: DataChannelLike, post: (event: Event) => void): DataChannelLike => {
+  const orElse = <A>(get: () => A, instead: A): A => {
+    try {
+      return get()
+    } catch (cause) {
+      post({ _tag: "Fault", cause })
+      return instead
+    }
+  }
+  return {
+    label: channel.label,
+    get readyState() {
+      return orElse(() => channel.readyState, "closed")
+    },
+    get bufferedAmount() {
+      return orElse(() => channel.bufferedAmount, Infinity)
+    },
+    get bufferedAmountLowThreshold() {
+      return channel.bufferedAmountLowThreshold
+    },
+    set bufferedAmountLowThreshold(bytes) {
+      channel.bufferedAmountLowThreshold = bytes
+    },
+    send: (data) => channel.send(data),
+    close: () => channel.close(),
+    addEventListener: (type, listener) => channel.addEventListener(type, listener),
+    removeEventListener: (type, listener) => letGo(() => channel.removeEventListener(type, listener))
+  }
+}

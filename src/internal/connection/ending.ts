@@ -1,0 +1,91 @@
+/**
+ * How a connection ends: what is said, what is waited for, and when everything
+ * is let go (`sora-protocol.md` section 2.16).
+ */
+import * as Duration from "effect/Duration"
+import type { DisconnectReason } from "../../DisconnectReason.ts"
+import { ConnectionLost, Refused, type SoraConnectionErrorReason } from "../../SoraConnectionError.ts"
+import {
+  and,
+  type Command,
+  type Event,
+  isOver,
+  offerOf,
+  send,
+  type State,
+  stay,
+  type Step,
+  type Task,
+  usualWays,
+  wait,
+  withoutChannel
+} from "./state.ts"
+
+/** How long a server that had not come as far as a connection has to close its side. */
+const EarlyPatience = Duration.seconds(1)
+
+/** Before the connection is made its end is the failure of connecting, and may be told more exactly. */
+const errorOf = (reason: DisconnectReason): SoraConnectionErrorReason =>
+  reason._tag === "ServerClosed"
+    ? new Refused({ code: reason.code, reason: reason.reason })
+    : new ConnectionLost({ reason })
+
+/** Section 2.16, state by state: what is said at the end. Nothing, where there is nothing to wait for either. */
+const goodbye = (state: State, reason: DisconnectReason): Command | undefined => {
+  const say = (reason: string, ways = usualWays(state)) => send({ type: "disconnect", reason }, ways)
+  switch (reason._tag) {
+    case "Released":
+    case "ChannelClosed":
+    case "Redirected":
+      // Before the offer there is nothing to disconnect: the WebSocket is closed, and that is all.
+      return offerOf(state) === undefined ? undefined : say("NO-ERROR")
+    case "SocketLost":
+    case "ServerClosed":
+      return state.switched === undefined
+        ? undefined
+        : say(reason._tag === "SocketLost" ? "WEBSOCKET-ONERROR" : "WEBSOCKET-ONCLOSE", [{ label: "signaling" }])
+    case "ClientFault":
+      return say("INTERNAL-ERROR")
+    case "PeerFailed":
+      return undefined
+  }
+}
+
+const hasClosed = ({ channels, url }: State) => url === undefined && channels.size === 0
+
+const released = (state: State, reason: DisconnectReason): Step =>
+  stay({ ...state, phase: { _tag: "Ended", reason } }, { _tag: "Release" })
+
+/** Whether the server has closed its side. */
+const checkClosed = (state: State): Step =>
+  state.phase._tag === "Ending" && hasClosed(state) ? released(state, state.phase.reason) : stay(state)
+
+/** What happens after the goodbye: the server closes its side, or has had its time. Nothing else is of interest. */
+export const whileEnding = (state: State, event: Event): Step => {
+  if (state.phase._tag !== "Ending") return stay(state)
+  switch (event._tag) {
+    case "SocketEnded":
+      return event.node === state.node ? checkClosed({ ...state, url: undefined }) : stay(state)
+    case "ChannelClosed":
+      return checkClosed(withoutChannel(state, event.label))
+    case "TimeOver":
+      return event.alarm._tag === "Goodbye" ? released(state, state.phase.reason) : stay(state)
+    default:
+      return stay(state)
+  }
+}
+
+/** Before the connection is made its end is the failure of connecting, so `error` says it more exactly. */
+export const end = (task: Task, state: State, reason: DisconnectReason, error = errorOf(reason)): Step => {
+  if (isOver(state)) return stay(state)
+  const told: Command = { _tag: "End", reason, error }
+  const said = goodbye(state, reason)
+  if (said === undefined) return and(stay(state, told), (state) => released(state, reason))
+  const patience = state.phase._tag === "Connected"
+    ? task.disconnectTimeout
+    : Duration.min(task.disconnectTimeout, EarlyPatience)
+  return and(
+    stay({ ...state, phase: { _tag: "Ending", reason } }, told, said, wait(patience, { _tag: "Goodbye" })),
+    checkClosed
+  )
+}

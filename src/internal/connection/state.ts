@@ -1,0 +1,164 @@
+/**
+ * What the state machine of a connection is made of: what can happen, what can
+ * be wanted, and where a connection stands.
+ */
+import type * as Duration from "effect/Duration"
+import type * as Schema from "effect/Schema"
+import type { ChannelClosed, DisconnectReason, ServerClosed, SocketLost } from "../../DisconnectReason.ts"
+import type * as Signaling from "../../Signaling.ts"
+import type { SoraConnectionErrorReason } from "../../SoraConnectionError.ts"
+import type { SignalingEvent } from "./model.ts"
+
+/** The label of a DataChannel, or the WebSocket. */
+export type Way = { readonly label: string } | "websocket"
+
+/** What is waited for. */
+export type Alarm =
+  /** The time for the whole of connecting. */
+  | { readonly _tag: "Connect" }
+  /** The server's time to close its side. */
+  | { readonly _tag: "Goodbye" }
+  /** The WebSocket's time to say why a channel closed. */
+  | { readonly _tag: "Reason"; readonly closed: ChannelClosed }
+  /** The time of a peer to be heard of again, if nothing was heard since its change number `change`. */
+  | { readonly _tag: "Peer"; readonly change: number }
+
+/** What happened. */
+export type Event =
+  | { readonly _tag: "SocketOpen"; readonly node: number; readonly url: string }
+  | { readonly _tag: "SocketMessage"; readonly node: number; readonly text: string }
+  | {
+    readonly _tag: "SocketEnded"
+    readonly node: number
+    readonly reason: ServerClosed | SocketLost
+    readonly invalid: Signaling.InvalidMessage | undefined
+  }
+  | { readonly _tag: "ChannelAdded"; readonly label: string }
+  | { readonly _tag: "ChannelOpen"; readonly label: string }
+  | { readonly _tag: "ChannelMessage"; readonly label: string; readonly text: string }
+  | { readonly _tag: "ChannelClosed"; readonly label: string; readonly detail?: string }
+  | { readonly _tag: "PeerState"; readonly state: string }
+  | { readonly _tag: "Candidate"; readonly candidate: Signaling.ClientMessage }
+  | { readonly _tag: "Answered"; readonly to: Question; readonly sdp: string }
+  | { readonly _tag: "Statistics"; readonly asked: StatisticsAsked; readonly reports: Schema.Json }
+  | { readonly _tag: "Failed"; readonly reason: SoraConnectionErrorReason }
+  | { readonly _tag: "TimeOver"; readonly alarm: Alarm }
+  | { readonly _tag: "Released" }
+  | { readonly _tag: "Fault"; readonly cause: unknown }
+
+/** An SDP of the server that wants an answer, and the way it came. */
+export interface Question {
+  readonly type: "offer" | "re-offer" | "update"
+  readonly sdp: string
+  readonly way: Way
+}
+
+/** How statistics are to be sent. */
+export interface StatisticsAsked {
+  readonly type: "pong" | "stats"
+  readonly way: Way
+}
+
+/** What is to be done. */
+export type Command =
+  /** Closes the WebSocket that there is, and then dials. */
+  | { readonly _tag: "Dial"; readonly node: number; readonly urls: ReadonlyArray<string> }
+  /** Closes the WebSocket; what the server says to that is not waited for. */
+  | { readonly _tag: "HangUp" }
+  /** By the first way that takes it. */
+  | { readonly _tag: "Send"; readonly message: Signaling.ClientMessage; readonly ways: ReadonlyArray<Way> }
+  | { readonly _tag: "Answer"; readonly offer: Signaling.Offer; readonly to: Question }
+  | { readonly _tag: "CollectStatistics"; readonly asked: StatisticsAsked }
+  | { readonly _tag: "Wait"; readonly duration: Duration.Duration; readonly alarm: Alarm }
+  | { readonly _tag: "Tell"; readonly event: Told }
+  | { readonly _tag: "Log"; readonly level: "debug" | "warning"; readonly text: string }
+  /** The connection is made. */
+  | { readonly _tag: "Ready"; readonly offer: Signaling.Offer }
+  /** It is over: nothing is called or waited for any more. */
+  | { readonly _tag: "End"; readonly reason: DisconnectReason; readonly error: SoraConnectionErrorReason }
+  /** Everything that it holds is let go. */
+  | { readonly _tag: "Release" }
+
+/** What those hear who watch the connection. */
+export type Told =
+  | { readonly _tag: "Message"; readonly event: SignalingEvent }
+  | { readonly _tag: "Notify"; readonly notify: Signaling.Notify }
+  | { readonly _tag: "Push"; readonly push: Signaling.Push }
+  | { readonly _tag: "Switched" }
+
+/** How far it has come. */
+export type Phase =
+  | { readonly _tag: "Dialling" }
+  | { readonly _tag: "AwaitingOffer" }
+  /** Sora knows the connection only after the answer, so candidates wait for it. */
+  | { readonly _tag: "Negotiating"; readonly offer: Signaling.Offer; readonly candidates: Candidates }
+  | { readonly _tag: "Joining"; readonly offer: Signaling.Offer }
+  | { readonly _tag: "Connected"; readonly offer: Signaling.Offer }
+  /** Goodbye is said, and the server may close its side. */
+  | { readonly _tag: "Ending"; readonly reason: DisconnectReason }
+  | { readonly _tag: "Ended"; readonly reason: DisconnectReason }
+
+export type Candidates = ReadonlyArray<Signaling.ClientMessage>
+
+/** Where a connection stands. */
+export interface State {
+  readonly phase: Phase
+  /** Which node of the cluster is spoken to: what one that redirected says after that is of no interest. */
+  readonly node: number
+  /** The URL of the WebSocket, while it is open. */
+  readonly url: string | undefined
+  /** Labels of the DataChannels that there are, and whether each is open. */
+  readonly channels: ReadonlyMap<string, "connecting" | "open">
+  readonly peer: { readonly state: string; readonly change: number }
+  /** Of the latest offer or re-offer that had any. */
+  readonly rpcMethods: ReadonlyArray<string>
+  /** Once signaling has moved to the DataChannels, and whether the WebSocket may go. */
+  readonly switched: { readonly ignoreSocket: boolean } | undefined
+}
+
+/** What it is to do, all its life. */
+export interface Task {
+  readonly urls: ReadonlyArray<string>
+  readonly connect: Signaling.Connect
+  /** The application's own channels, which it is to find open. */
+  readonly labels: ReadonlyArray<string>
+  readonly connectTimeout: Duration.Duration
+  readonly disconnectTimeout: Duration.Duration
+}
+
+/** The next state, and what is to be done. */
+export type Step = readonly [State, ReadonlyArray<Command>]
+
+export const WebSocketWay = "websocket"
+
+export const and = ([state, commands]: Step, next: (state: State) => Step): Step => {
+  const [after, more] = next(state)
+  return [after, [...commands, ...more]]
+}
+
+export const stay = (state: State, ...commands: ReadonlyArray<Command>): Step => [state, commands]
+
+export const offerOf = ({ phase }: State): Signaling.Offer | undefined => "offer" in phase ? phase.offer : undefined
+
+/** Whether the end has come. */
+export const isOver = ({ phase }: State): boolean => phase._tag === "Ending" || phase._tag === "Ended"
+
+export const isOpen = ({ channels }: State, label: string): boolean => channels.get(label) === "open"
+
+/** On the DataChannel once signaling has moved there, else on the WebSocket. */
+export const usualWays = ({ switched }: State): ReadonlyArray<Way> =>
+  switched === undefined ? [WebSocketWay] : [{ label: "signaling" }, WebSocketWay]
+
+export const withoutChannel = (state: State, label: string): State => {
+  const channels = new Map(state.channels)
+  channels.delete(label)
+  return { ...state, channels }
+}
+
+export const send = (message: Signaling.ClientMessage, ways: ReadonlyArray<Way>): Command => ({
+  _tag: "Send",
+  message,
+  ways
+})
+
+export const wait = (duration: Duration.Duration, alarm: Alarm): Command => ({ _tag: "Wait", duration, alarm })

@@ -1,0 +1,79 @@
+/**
+ * The ways to the server: the WebSocket of the node that is spoken to, and the
+ * DataChannels. A message goes by the first that takes it.
+ */
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import { Socket } from "effect/socket"
+import * as Signaling from "../../Signaling.ts"
+import { SoraConnectionError } from "../../SoraConnectionError.ts"
+import type { Channels } from "./channels.ts"
+import type { SignalingEvent } from "./model.ts"
+import * as SignalingSocket from "./signalingSocket.ts"
+import type { Event, Way } from "./state.ts"
+
+/** @internal */
+export interface Transport {
+  /** Closes the WebSocket that there is, and takes the first of the URLs that opens. */
+  readonly dial: (node: number, urls: ReadonlyArray<string>) => Effect.Effect<void, SoraConnectionError>
+  /** Closes the WebSocket, whose end is then no news; waits for the server's half of the handshake, within limits. */
+  readonly hangUp: (reason: string) => Effect.Effect<void>
+  readonly send: (message: Signaling.ClientMessage, ways: ReadonlyArray<Way>) => void
+}
+
+/**
+ * WebSockets live in the scope `held`.
+ *
+ * @internal
+ */
+export const make = Effect.fnUntraced(function*(options: {
+  readonly settings: Pick<SignalingSocket.Options, "headers" | "openTimeout" | "attemptDelay">
+  readonly held: Scope.Scope
+  readonly channels: Channels
+  readonly post: (event: Event) => void
+  readonly onSent: (event: SignalingEvent) => void
+}): Effect.fn.Return<Transport, never, Socket.WebSocketConstructor> {
+  const { channels, held, onSent, post, settings } = options
+  const webSocketConstructor = yield* Socket.WebSocketConstructor
+  let socket: SignalingSocket.SignalingSocket | undefined
+
+  const hangUp = (reason: string) =>
+    Effect.suspend(() => {
+      const last = socket
+      socket = undefined
+      return last === undefined ? Effect.void : last.close(reason)
+    })
+
+  const sendBy = (way: Way, message: Signaling.Wire): boolean => {
+    const text = JSON.stringify(message)
+    if (way === "websocket") {
+      if (socket?.send(text) !== true) return false
+      onSent({ direction: "sent", transport: "websocket", message })
+    } else {
+      if (!channels.send(way.label, text)) return false
+      onSent({ direction: "sent", transport: "datachannel", label: way.label, message })
+    }
+    return true
+  }
+
+  return {
+    dial: Effect.fnUntraced(function*(node, urls) {
+      yield* hangUp("redirected")
+      socket = yield* SignalingSocket.open(urls, {
+        ...settings,
+        onMessage: (text) => post({ _tag: "SocketMessage", node, text }),
+        onEnd: (reason, invalid) => post({ _tag: "SocketEnded", node, reason, invalid })
+      }).pipe(
+        Scope.provide(held),
+        Effect.provideService(Socket.WebSocketConstructor, webSocketConstructor),
+        Effect.mapError((reason) => new SoraConnectionError({ reason }))
+      )
+      post({ _tag: "SocketOpen", node, url: socket.url })
+    }),
+    hangUp,
+    send(message, ways) {
+      const wire = Signaling.encodeClientMessage(message)
+      ways.some((way) => sendBy(way, wire))
+    }
+  }
+})
