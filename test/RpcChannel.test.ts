@@ -187,6 +187,21 @@ describe("compression", () => {
       }
       return true
     })
+    it(`${name}: refuses what breaks off, wherever`, () => {
+      for (const text of ["{}", "a".repeat(5000), JSON.stringify(Array.from({ length: 3000 }, (_, i) => i * 7919))]) {
+        const whole = compression.deflate(bytes(text))
+        for (let length = 0; length < whole.length; length += Math.ceil(whole.length / 100)) {
+          assert.throws(() => compression.inflate(whole.subarray(0, length)), Error, undefined, `${length} bytes`)
+        }
+      }
+    })
+    it(`${name}: without a limit takes what there is`, () =>
+      assert.strictEqual(compression.inflate(deflateSync(Buffer.alloc(2 ** 21)), Infinity).byteLength, 2 ** 21))
+    it(`${name}: what was inflated stays as it is when the next message comes`, () => {
+      const first = compression.inflate(compression.deflate(bytes("first")))
+      compression.inflate(compression.deflate(bytes("other")))
+      assert.strictEqual(Buffer.from(first).toString(), "first")
+    })
     it(`${name}: refuses a bomb`, () => {
       for (
         const [limit, inflate] of [
