@@ -107,19 +107,19 @@ const kinds: ReadonlyArray<(rpc: Rpc, dice: Dice) => Made> = [
   (rpc, dice) => ({
     call: rpc.call("1/Echo", strangeParams(dice)),
     withinMillis: 5000,
-    as: ["ok", "RpcError/InvalidParams", "RpcError/ServerError", "RpcError/PayloadTooLarge", "DEFECT"]
+    as: ["ok", "RpcError/InvalidParams", "RpcError/ServerError", "RpcError/PayloadTooLarge"]
   }),
   (rpc, dice) => ({
     call: rpc.call(Anything, strangeParams(dice)),
     withinMillis: 5000,
-    as: ["ok", "RpcError/InvalidParams", "RpcError/ServerError", "RpcError/PayloadTooLarge", "DEFECT"]
+    as: ["ok", "RpcError/InvalidParams", "RpcError/ServerError", "RpcError/PayloadTooLarge"]
   }),
   (rpc, dice) => ({
     call: rpc.call(Echo, strangeParams(dice)),
     withinMillis: 5000,
-    as: ["ok", "RpcError/InvalidParams", "DEFECT"]
+    as: ["ok", "RpcError/InvalidParams"]
   }),
-  (rpc) => ({ call: rpc.call(ThrowsEncoding, { text: "x" }), withinMillis: 5000, as: ["DEFECT"] }),
+  (rpc) => ({ call: rpc.call(ThrowsEncoding, { text: "x" }), withinMillis: 5000, as: ["RpcError/InvalidParams"] }),
   (rpc) => ({ call: rpc.call(ThrowsDecoding, { text: "x" }), withinMillis: 5000, as: ["DEFECT"] }),
   (rpc) => ({ call: rpc.call(Misfit, { text: "x" }), withinMillis: 5000, as: ["RpcError/InvalidResult"] }),
   (rpc) => ({ call: rpc.call(Refuse), withinMillis: 5000, as: ["RpcError/ServerError"] }),
@@ -144,7 +144,7 @@ const kinds: ReadonlyArray<(rpc: Rpc, dice: Dice) => Made> = [
   (rpc, dice) => ({
     call: rpc.notify("1/Die", strangeParams(dice)),
     withinMillis: 5000,
-    as: ["ok", "RpcError/InvalidParams", "RpcError/PayloadTooLarge", "DEFECT"]
+    as: ["ok", "RpcError/InvalidParams", "RpcError/PayloadTooLarge"]
   })
 ]
 

@@ -183,8 +183,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       const { dice } = stage
       const scripted = ["signaling", "notify", "push", "stats", "rpc"]
       const { url } = yield* ScriptedPeer.make(
-        // No media: of a peer that offers more than one section werift itself forgets the sockets it does not bundle.
-        { sections: [], labels: scripted },
+        { sections: dice.pick([[], ["audio", "video"]]), labels: scripted },
         ({ channels, close, peer, send }) =>
           Effect.gen(function*() {
             const rpc = channels[4]!

@@ -8,6 +8,7 @@ import { Deferred, Duration, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { SoraMethod, SoraRpcError } from "effect-sora-rpc"
 import { SoraServer } from "effect-sora-rpc/server"
 import { createHook } from "node:async_hooks"
+import { createSocket } from "node:dgram"
 import * as Connects from "../../scripts/connects.ts"
 import { connect, first } from "../utils/connect.ts"
 import { withFiberCount } from "../utils/fibers.ts"
@@ -52,6 +53,48 @@ const leavesNothing = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) =>
     assert.strictEqual(leaked(), 0, "fibers")
     assert.deepStrictEqual(resources(), before)
   })
+
+/** The goodbye of a client that has been offered. */
+const goodbye = (peer: Parameters<Parameters<typeof ScriptedSora.make>[0]>[0]) =>
+  Effect.gen(function*() {
+    while ((yield* peer.take).type !== "disconnect") { /* candidates */ }
+    peer.close(1000, "TYPE-DISCONNECT")
+  })
+
+/** Audio beside the DataChannels, and on a transport of its own: it is not in the BUNDLE group. */
+const Apart = Nowhere + Nowhere.slice(Nowhere.indexOf("m=application"))
+  .replace(/m=.*/, "m=audio 9 UDP/TLS/RTP/SAVPF 111")
+  .replace("a=mid:0", "a=mid:1")
+  .replace("a=sctp-port:5000", "a=rtpmap:111 opus/48000/2\r\na=rtcp-mux\r\na=sendonly")
+
+/** A TURN server that grants a relay when the test says so. */
+const lateTurn = Effect.gen(function*() {
+  const asked = yield* Deferred.make<() => void>()
+  const socket = yield* Effect.acquireRelease(
+    Effect.callback<ReturnType<typeof createSocket>>((resume) => {
+      const made = createSocket("udp4")
+      made.bind(0, "127.0.0.1", () => resume(Effect.succeed(made)))
+    }),
+    (socket) => Effect.callback<void>((resume) => void socket.close(() => resume(Effect.void)))
+  )
+  socket.on("message", (request, { address, port }) => {
+    const Allocate = 3
+    if (request.readUInt16BE(0) !== Allocate) return
+    Deferred.doneUnsafe(
+      asked,
+      Exit.succeed(() => {
+        // Port 9 of 127.0.0.1, as RFC 8489, section 14.2, has it; and the lifetime of ten minutes.
+        const endpoint = [0, 8, 0, 1, 0x21, 0x1b, 0x5e, 0x12, 0xa4, 0x43]
+        const attributes = Buffer.from([0, 0x16, ...endpoint, 0, 0x20, ...endpoint, 0, 0x0d, 0, 4, 0, 0, 2, 0x58])
+        const head = Buffer.from(request.subarray(0, 20))
+        head.writeUInt16BE(0x0103, 0)
+        head.writeUInt16BE(attributes.length, 2)
+        socket.send(Buffer.concat([head, attributes]), port, address)
+      })
+    )
+  })
+  return { url: `turn:127.0.0.1:${socket.address().port}`, asked: Deferred.await(asked) }
+})
 
 const Hang = SoraMethod.make("Hang")
 const server = SoraServer.make({ handlers: [SoraMethod.handle(Hang, () => Effect.never)] })
@@ -128,10 +171,50 @@ describe("nothing is left of", { concurrent: false }, () => {
       const answer = yield* peer.take
       assert.strictEqual(answer.type, "answer")
       yield* reached
-      // The goodbye of a client that has been offered.
-      while ((yield* peer.take).type !== "disconnect") { /* candidates */ }
-      peer.close(1000, "TYPE-DISCONNECT")
+      yield* goodbye(peer)
     }))
+  interruptedAt(
+    "after a re-offer that moves a section to the transport of another",
+    (reached) => (peer) =>
+      Effect.gen(function*() {
+        yield* peer.take
+        peer.send({ type: "offer", connection_id: "C", sdp: Apart, data_channels: [{ label: "rpc" }] })
+        assert.strictEqual((yield* peer.take).type, "answer")
+        peer.send({ type: "re-offer", sdp: Apart.replace("BUNDLE 0", "BUNDLE 0 1") })
+        while ((yield* peer.take).type !== "re-answer") { /* candidates */ }
+        yield* reached
+        yield* goodbye(peer)
+      })
+  )
+
+  it.live("connecting, interrupted before a TURN server has answered, which then does", () =>
+    leavesNothing(Effect.gen(function*() {
+      const turn = yield* lateTurn
+      const reached = yield* Deferred.make<void>()
+      const sora = yield* ScriptedSora.make((peer) =>
+        Effect.gen(function*() {
+          yield* peer.take
+          peer.send({
+            type: "offer",
+            connection_id: "C",
+            sdp: Nowhere,
+            data_channels: [{ label: "rpc" }],
+            config: { iceServers: [{ urls: [turn.url], username: "u", credential: "p" }], iceTransportPolicy: "all" }
+          })
+          assert.strictEqual((yield* peer.take).type, "answer")
+          yield* Deferred.succeed(reached, undefined)
+          yield* goodbye(peer)
+        })
+      )
+      const before = resources()
+      const connecting = yield* Effect.forkChild(Effect.scoped(connect({ url: sora.url })))
+      yield* Deferred.await(reached)
+      const answer = yield* turn.asked
+      yield* Fiber.interrupt(connecting)
+      yield* sora.allClosed
+      answer()
+      assert.deepStrictEqual(yield* Connects.settled(resources, before), before)
+    })))
 
   it.live(
     "40 connections that were made, and 40 that were given up on the way",

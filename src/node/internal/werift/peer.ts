@@ -9,6 +9,7 @@ import {
   DtlsClient,
   type DtlsSocket,
   type PeerConfig,
+  type RTCDtlsTransport,
   RTCPeerConnection,
   type RTCSessionDescription,
   type SessionDescription
@@ -91,6 +92,25 @@ const Handshake = {
   ClientKeyExchange: 16
 }
 
+/**
+ * werift would go on saying its last flight for half a minute, to nobody, and
+ * keep the process alive for it. It looks whether the handshake is past that
+ * flight before each time, and before it begins with the first one.
+ */
+const endHandshake = ({ dtls }: RTCDtlsTransport): void => {
+  if (dtls === undefined) return
+  Object.defineProperty(dtls.dtls, "flight", { get: () => Infinity, set() {} })
+  if (dtls instanceof DtlsClient) dtls.connect = async () => {}
+}
+
+/** Also of what is still being gathered: when a TURN server answers after the end, werift keeps the relay for ever. */
+const stop = async (transport: RTCDtlsTransport): Promise<void> => {
+  const { iceTransport } = transport
+  await transport.stop()
+  if (iceTransport.gatheringState !== "gathering") return
+  iceTransport.addEventListener("gatheringstatechange", () => void iceTransport.connection.close())
+}
+
 /** @internal */
 export class WeriftPeer extends RTCPeerConnection {
   #stale = false
@@ -130,16 +150,11 @@ export class WeriftPeer extends RTCPeerConnection {
     this.#watch.unref()
   }
 
-  override close(): Promise<void> {
+  override async close(): Promise<void> {
     clearInterval(this.#watch)
-    for (const { dtls } of this.dtlsTransports) {
-      if (dtls === undefined) continue
-      // werift would go on saying its last flight for half a minute, to nobody, and keep the process alive for it. It looks
-      // whether the handshake is past that flight before each time, and before it begins with the first one.
-      Object.defineProperty(dtls.dtls, "flight", { get: () => Infinity, set() {} })
-      if (dtls instanceof DtlsClient) dtls.connect = async () => {}
-    }
-    return super.close()
+    for (const transport of this.#transports) endHandshake(transport)
+    await super.close()
+    await Promise.allSettled(Array.from(this.#transports, stop))
   }
 
   /** Settled when the candidates of the latest local description are gathered and stand in it. */
@@ -173,12 +188,20 @@ export class WeriftPeer extends RTCPeerConnection {
     return Promise.race([gathered, applied])
   }
 
-  readonly #mended = new WeakSet<object>()
+  readonly #transports = new Set<RTCDtlsTransport>()
 
   #mendDtls() {
-    for (const transport of this.dtlsTransports) {
-      if (this.#mended.has(transport)) continue
-      this.#mended.add(transport)
+    const inUse = this.dtlsTransports
+    for (const transport of this.#transports) {
+      // A description may move a section to another transport. werift forgets the one it leaves, and its sockets.
+      if (inUse.includes(transport)) continue
+      this.#transports.delete(transport)
+      endHandshake(transport)
+      void stop(transport)
+    }
+    for (const transport of inUse) {
+      if (this.#transports.has(transport)) continue
+      this.#transports.add(transport)
       // werift makes its end when ICE is up on its side. What the other end said before is lost, and comes again a second
       // later where DTLS waits as long as RFC 6347, section 4.2.4.1, has it: so it is kept until there is somebody to hear it.
       let early: Buffer | undefined
