@@ -9,12 +9,9 @@
  * for each round of each client.
  */
 import * as Effect from "effect/Effect"
-import * as esbuild from "esbuild"
-import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
-import { fileURLToPath } from "node:url"
 import { type Browser, chromium } from "playwright-core"
 import { findChromium, flags } from "../../test/browser/chromium.ts"
+import { servePages } from "../../test/browser/servePages.ts"
 import { child, median, table } from "./bench.ts"
 
 const Callers = [16, 64, 1024]
@@ -36,44 +33,9 @@ const rounds = quick ? 1 : 5
 const cellMs = quick ? 500 : 1500
 const roundTrips = quick ? 50 : 300
 
-const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
-
 const pages = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const { outputFiles } = await esbuild.build({
-      entryPoints: clients.map((name) => here(`./pages/${name}.ts`)),
-      bundle: true,
-      minify: true,
-      write: false,
-      outdir: "/",
-      platform: "browser",
-      format: "esm",
-      target: "es2023",
-      alias: {
-        "effect-sora-rpc": here("../../src/index.ts"),
-        "effect-sora-rpc/browser": here("../../src/browser/index.ts")
-      }
-    })
-    const bundles = new Map(outputFiles.map(({ contents, path }) => [path, contents]))
-    const server = createServer(({ url = "/" }, response) => {
-      const { pathname, searchParams } = new URL(url, "http://localhost")
-      const bundle = bundles.get(pathname)
-      if (bundle !== undefined) response.setHeader("content-type", "text/javascript").end(bundle)
-      else if (pathname !== "/") response.writeHead(204).end()
-      else {
-        response.setHeader("content-type", "text/html").end(
-          `<!doctype html><meta charset="utf-8"><script type="module" src="/${searchParams.get("page")}.js"></script>`
-        )
-      }
-    })
-    await new Promise<void>((resolve) => server.listen(0, "localhost", resolve))
-    return { server, url: `http://localhost:${(server.address() as AddressInfo).port}` }
-  }),
-  ({ server }) =>
-    Effect.sync(() => {
-      server.closeAllConnections()
-      server.close()
-    })
+  Effect.promise(() => servePages(clients.map((name) => new URL(`./pages/${name}.ts`, import.meta.url)))),
+  (pages) => Effect.sync(() => pages.close())
 )
 
 const browser = Effect.acquireRelease(
