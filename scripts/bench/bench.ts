@@ -14,6 +14,13 @@ const Payload = Schema.Struct({ data: Schema.String })
 /** Answers with its params. */
 export const Echo = SoraMethod.make("Echo", { version: "1.0.0", params: Payload, result: Payload })
 
+/** Answers with its data, after so many milliseconds. */
+export const EchoLater = SoraMethod.make("EchoLater", {
+  version: "1.0.0",
+  params: Schema.Struct({ data: Schema.String, millis: Schema.Finite }),
+  result: Payload
+})
+
 const around = JSON.stringify({ jsonrpc: "2.0", id: 10_000, method: SoraMethod.wireName(Echo), params: { data: "" } })
 
 /** Params of {@link Echo} that make a frame of 200 bytes, which does not compress to nothing. */

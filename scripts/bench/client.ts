@@ -9,10 +9,11 @@ import { PeerConnection, RpcChannel, RpcTransport, SoraConnection, SoraMethod, S
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { WebSocket } from "ws"
-import { Echo, params200, rpcOnly } from "./bench.ts"
+import { Echo, EchoLater, params200, rpcOnly } from "./bench.ts"
 import * as Contestants from "./contestants.ts"
 import { answer, constructorOf, echo, type Implementation, type Peer } from "./peer.ts"
 
@@ -24,6 +25,15 @@ export interface Figure {
 }
 
 const Callers = [1, 64, 1024, 4096]
+
+/** More callers than that: over werift, against the development server. */
+const Crowd = 16_384
+
+/** How long servers take that are not quick, in milliseconds. */
+const Latencies = [50, 200]
+
+/** Calls that take long, beside which a quick one is made. */
+const Slow = { calls: 1000, millis: 3000 }
 
 /** Concurrencies of the bare echo. werift loses messages, and never recovers, when many more than 64 are under way. */
 export const BareConcurrencies: Record<Implementation, ReadonlyArray<number>> = {
@@ -107,8 +117,16 @@ const floorRate = async (
 /** Time-limited: a message that is lost must not hold up the rest. */
 const callEcho = (rpc: Rpc) => Effect.orDie(rpc.call(Echo, params200, { timeout: "10 seconds" }))
 
+/** Of calls made one after the other, in milliseconds. */
+const callTimes = (rpc: Rpc, count: number) =>
+  Effect.forEach(Array.from({ length: count }), () =>
+    Effect.suspend(() => {
+      const start = performance.now()
+      return Effect.map(callEcho(rpc), () => performance.now() - start)
+    }))
+
 /** Completed calls per second of `callers` that call without pause. */
-const callRate = (rpc: Rpc, callers: number, ms: number) =>
+const callRate = (rpc: Rpc, callers: number, ms: number, call = callEcho(rpc)) =>
   Effect.gen(function*() {
     let completed = 0
     const start = performance.now()
@@ -117,7 +135,7 @@ const callRate = (rpc: Rpc, callers: number, ms: number) =>
     const running = () => elapsed === 0
     const caller = Effect.whileLoop({
       while: running,
-      body: () => callEcho(rpc),
+      body: () => call,
       step: () => {
         if (!running()) return
         completed++
@@ -127,6 +145,18 @@ const callRate = (rpc: Rpc, callers: number, ms: number) =>
     })
     yield* Effect.replicateEffect(caller, callers, { concurrency: "unbounded", discard: true })
     return completed / elapsed * 1000
+  })
+
+/** The rate, and the seconds of CPU of 10,000 calls. */
+const costing = (rate: ReturnType<typeof callRate>) =>
+  Effect.suspend(() => {
+    const start = performance.now()
+    const before = process.cpuUsage()
+    return Effect.map(rate, (rate) => {
+      const { system, user } = process.cpuUsage(before)
+      const calls = rate * (performance.now() - start) / 1000
+      return { rate, cpu: (user + system) / 1e6 / calls * 10_000 }
+    })
   })
 
 /** A client of `SoraServer`, over any implementation. */
@@ -161,14 +191,14 @@ const callEchoing = (echoing: Echoing, options: SoraRpc.Options) =>
   })
 
 /** Milliseconds from nothing to an open channel, signaled as Sora does: `connect`, offer, answer, candidates. */
-const bareSetup = async (url: string): Promise<number> => {
+const bareSetup = async (url: string, implementation: Implementation = "werift"): Promise<number> => {
   const start = performance.now()
   const socket = new WebSocket(url)
   await new Promise<void>((resolve, reject) => {
     socket.once("open", resolve)
     socket.once("error", reject)
   })
-  const made: { readonly peer: Peer } = await answer("werift", (receive) => {
+  const made: { readonly peer: Peer } = await answer(implementation, (receive) => {
     socket.on("message", (data) => receive(JSON.parse(String(data))))
     socket.send("connect")
     return (signal) => socket.send(JSON.stringify(signal))
@@ -193,6 +223,7 @@ const implementation = process.argv[2] as Implementation
 const url = process.argv[3]!
 const quick = process.argv.includes("--quick")
 const cellMs = quick ? 200 : 500
+const roundTrips = quick ? 100 : 300
 
 const startEcho = (implementation: Implementation) =>
   Effect.acquireRelease(Effect.promise(() => echo(implementation)), ({ kill }) => Effect.sync(kill))
@@ -202,6 +233,9 @@ const setups = (add: (name: string, unit: string, value: number) => void, bareUr
     for (let i = 0; i < (implementation === "werift" ? 3 : 1); i++) {
       if (implementation === "werift") {
         add("set-up, werift, bare peer", "ms", yield* Effect.promise(() => bareSetup(bareUrl)))
+      }
+      if (implementation === "werift") {
+        add("set-up, plain werift, bare peer", "ms", yield* Effect.promise(() => bareSetup(bareUrl, "plain werift")))
       }
       add(`set-up, ${implementation}, rpc open`, "ms", yield* timedSetup(connectSora(implementation, url, {})))
     }
@@ -218,12 +252,7 @@ const round = (echoing: Echoing, plain: Echoing | undefined) =>
       ? yield* connectSora(implementation, url, { maxInFlight })
       : yield* callEchoing(echoing, { maxInFlight })
     yield* Effect.replicateEffect(callEcho(rpc), 200, { concurrency: 8, discard: true })
-    const times: Array<number> = []
-    for (let i = 0; i < (quick ? 100 : 300); i++) {
-      const start = performance.now()
-      yield* callEcho(rpc)
-      times.push(performance.now() - start)
-    }
+    const times = yield* callTimes(rpc, roundTrips)
     add(`round trip, ${implementation}, p50`, "ms", percentile(times, 0.5))
     add(`round trip, ${implementation}, p99`, "ms", percentile(times, 0.99))
 
@@ -242,17 +271,31 @@ const round = (echoing: Echoing, plain: Echoing | undefined) =>
     }
     add(`floor, ${implementation}`, "/s", yield* overEcho(floorRate, Math.min(maxInFlight, 1024)))
     for (const callers of Callers) {
-      const cpu = process.cpuUsage()
-      const start = performance.now()
-      const rate = yield* callRate(rpc, callers, cellMs)
-      const { system, user } = process.cpuUsage(cpu)
+      const { cpu, rate } = yield* costing(callRate(rpc, callers, cellMs))
       add(`calls, ${implementation}, ${callers} callers`, "/s", rate)
-      if (callers === 1024) {
-        const calls = rate * (performance.now() - start) / 1000
-        add(`CPU of the client, ${implementation}`, "s per 10,000 calls", (user + system) / 1e6 / calls * 10_000)
-      }
+      if (callers === 1024) add(`CPU of the client, ${implementation}`, "s per 10,000 calls", cpu)
     }
-    if (implementation !== "werift") {
+    if (implementation === "werift") {
+      // As it was before anything was mended, behind the window that it needs.
+      const plainRpc = yield* connectSora("plain werift", url, { maxInFlight: Windows["plain werift"] })
+      add(
+        "CPU of the client, plain werift",
+        "s per 10,000 calls",
+        (yield* costing(callRate(plainRpc, 1024, cellMs))).cpu
+      )
+      for (const millis of Latencies) {
+        const later = Effect.orDie(rpc.call(EchoLater, { ...params200, millis }, { timeout: "20 seconds" }))
+        add(`calls, werift, server takes ${millis} ms`, "/s", yield* callRate(rpc, 1024, 2 * cellMs + millis, later))
+      }
+      add(`calls, werift, ${Crowd} callers`, "/s", yield* callRate(rpc, Crowd, 2 * cellMs))
+      const slow = Effect.orDie(rpc.call(EchoLater, { ...params200, millis: Slow.millis }, { timeout: "20 seconds" }))
+      const under = yield* Effect.forkChild(
+        Effect.replicateEffect(slow, Slow.calls, { concurrency: "unbounded", discard: true }),
+        { startImmediately: true }
+      )
+      add("quick call beside slow ones, werift, p99", "ms", percentile(yield* callTimes(rpc, roundTrips), 0.99))
+      yield* Fiber.join(under)
+    } else {
       // Against the development server werift is the other end, whatever the client has.
       const rpc = yield* connectSora(implementation, url, {})
       add(`calls, ${implementation} to SoraServer, 1024 callers`, "/s", yield* callRate(rpc, 1024, cellMs))
