@@ -9,9 +9,9 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { ChannelClosed, Released } from "./DisconnectReason.ts"
+import type { DataChannelLike } from "./internal/dataChannel.ts"
 import * as Channel from "./internal/rpc/channel.ts"
 import type { Options, RpcChannel } from "./internal/rpc/channel.ts"
-import type { DataChannelLike } from "./PeerConnection.ts"
 import { Disconnected } from "./SoraRpcError.ts"
 
 /**

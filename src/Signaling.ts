@@ -9,7 +9,7 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { camelToSnake } from "effect/String"
+import { type Members, Struct } from "./internal/wire.ts"
 import { Rid } from "./SoraMethod.ts"
 
 /**
@@ -26,17 +26,10 @@ export type Wire = { readonly [member: string]: Schema.Json }
  */
 export interface WireSchema<T> extends Schema.Codec<T, Wire> {}
 
-/** A struct whose members are camelCase here and snake_case on the wire. */
-const wire = <const Fields extends Schema.Struct.Fields>(
-  fields: Fields,
-  names?: { readonly [Name in keyof Fields]?: string }
-): WireSchema<Schema.Struct.Type<Fields>> => {
-  const mapping = Object.fromEntries(
-    Object.keys(fields).map((name) => [name, names?.[name] ?? camelToSnake(name)])
-  )
-  // Every field is a JSON codec; the mapping is computed, so its type is not known to the compiler.
-  return Schema.Struct(fields).pipe(Schema.encodeKeys(mapping as {})) as Schema.Codec<any, any>
-}
+const wire: <const M extends Members>(
+  members: M,
+  names?: { readonly [Name in keyof M]?: string }
+) => WireSchema<Schema.Struct.Type<M>> = Struct
 
 const optional = Schema.optionalKey
 const text = optional(Schema.String)
@@ -366,8 +359,8 @@ const connectionMembers = {
 }
 
 /** A notify event; `event` is its `event_type` on the wire and its tag here. */
-const notify = <const Event extends string, const Fields extends Schema.Struct.Fields>(event: Event, fields: Fields) =>
-  wire({ _tag: Schema.tag(event), type: Schema.tag("notify"), ...fields }, { _tag: "event_type" } as {})
+const notify = <const Event extends string, const M extends Members>(event: Event, members: M) =>
+  wire({ _tag: Schema.tag(event), type: Schema.tag("notify"), ...members }, { _tag: "event_type" } as {})
 
 /**
  * A connection joined the channel. The first one that a connection receives is

@@ -12,7 +12,7 @@ import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { issueOf } from "./internal/options.ts"
-import { encodeKeys } from "./internal/rpc/codec.ts"
+import { Struct } from "./internal/wire.ts"
 import { InvalidOptions, type ServerError } from "./SoraRpcError.ts"
 
 const TypeId = "~effect-sora-rpc/SoraMethod"
@@ -160,6 +160,16 @@ export const make = <
   }
 }
 
+export {
+  /**
+   * A struct whose members are camelCase here and snake_case on the wire.
+   *
+   * @category schemas
+   * @since 0.1.0
+   */
+  Struct
+} from "./internal/wire.ts"
+
 /**
  * Serves a method: the handler gets decoded params and gives a result, which is
  * encoded. A `ServerError` is sent as JSON-RPC's error object; anything else
@@ -239,26 +249,18 @@ export type Rid = typeof Rid.Type
  */
 export const RequestSimulcastRid = make("RequestSimulcastRid", {
   version: "2025.2.0",
-  params: Schema.Struct({
+  params: Struct({
     rid: Rid,
     senderConnectionId: Schema.optionalKey(Schema.String),
     receiverConnectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({
-    senderConnectionId: "sender_connection_id",
-    receiverConnectionId: "receiver_connection_id",
-    channelId: "channel_id"
-  })),
-  result: Schema.Struct({
+  }),
+  result: Struct({
     channelId: Schema.String,
     receiverConnectionId: Schema.String,
     rid: Schema.String,
     senderConnectionId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({
-    channelId: "channel_id",
-    receiverConnectionId: "receiver_connection_id",
-    senderConnectionId: "sender_connection_id"
-  }))
+  })
 })
 
 /**
@@ -270,30 +272,19 @@ export const RequestSimulcastRid = make("RequestSimulcastRid", {
  */
 export const RequestSpotlightRid = make("RequestSpotlightRid", {
   version: "2025.2.0",
-  params: Schema.Struct({
+  params: Struct({
     spotlightFocusRid: Rid,
     spotlightUnfocusRid: Rid,
     sendConnectionId: Schema.optionalKey(Schema.String),
     recvConnectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({
-    spotlightFocusRid: "spotlight_focus_rid",
-    spotlightUnfocusRid: "spotlight_unfocus_rid",
-    sendConnectionId: "send_connection_id",
-    recvConnectionId: "recv_connection_id",
-    channelId: "channel_id"
-  })),
-  result: Schema.Struct({
+  }),
+  result: Struct({
     channelId: Schema.String,
     recvConnectionId: Schema.String,
     spotlightFocusRid: Schema.String,
     spotlightUnfocusRid: Schema.String
-  }).pipe(encodeKeys({
-    channelId: "channel_id",
-    recvConnectionId: "recv_connection_id",
-    spotlightFocusRid: "spotlight_focus_rid",
-    spotlightUnfocusRid: "spotlight_unfocus_rid"
-  }))
+  })
 })
 
 /**
@@ -304,33 +295,26 @@ export const RequestSpotlightRid = make("RequestSpotlightRid", {
  */
 export const ResetSpotlightRid = make("ResetSpotlightRid", {
   version: "2025.2.0",
-  params: Schema.Struct({
+  params: Struct({
     sendConnectionId: Schema.optionalKey(Schema.String),
     recvConnectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({
-    sendConnectionId: "send_connection_id",
-    recvConnectionId: "recv_connection_id",
-    channelId: "channel_id"
-  })),
-  result: Schema.Struct({
+  }),
+  result: Struct({
     channelId: Schema.String,
     recvConnectionId: Schema.String
-  }).pipe(encodeKeys({
-    channelId: "channel_id",
-    recvConnectionId: "recv_connection_id"
-  }))
+  })
 })
 
 const putMetadata = <Metadata extends PureSchema>(metadata: Metadata) =>
   make("PutSignalingNotifyMetadata", {
     version: "2025.2.0",
-    params: Schema.Struct({
+    params: Struct({
       metadata,
       push: Schema.optionalKey(Schema.Boolean),
       connectionId: Schema.optionalKey(Schema.String),
       channelId: Schema.optionalKey(Schema.String)
-    }).pipe(encodeKeys({ connectionId: "connection_id", channelId: "channel_id" })),
+    }),
     result: metadata
   })
 
@@ -350,13 +334,13 @@ export const PutSignalingNotifyMetadata = {
 
 /** One `{ key, value }` struct per member, so that a value is checked against its own key. */
 const itemParams = <Value extends PureSchema, Key extends PureSchema>(key: Key, value: Value) =>
-  Schema.Struct({
+  Struct({
     key,
     value,
     push: Schema.optionalKey(Schema.Boolean),
     connectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({ connectionId: "connection_id", channelId: "channel_id" }))
+  })
 
 const putItem = <P extends PureSchema>(params: P) =>
   make("PutSignalingNotifyMetadataItem", { version: "2025.2.0", params, result: Schema.Json })

@@ -18,8 +18,7 @@ const listen = (channel: RpcChannel.RpcChannel) => {
     onFrame: (frame) => frames.push(frame),
     onMalformed: (detail) => malformed.push(detail),
     onEnd: (reason) => ends.push(reason),
-    onWritable: () => void writable++,
-    onInterrupted() {}
+    onWritable: () => void writable++
   })
   return { frames, malformed, ends, writable: () => writable }
 }
@@ -158,13 +157,7 @@ describe("fromDataChannel", () => {
   it.effect("has one owner at a time", () =>
     Effect.gen(function*() {
       const [channel] = yield* RpcChannel.makePair
-      const detach = channel.listenUnsafe({
-        onFrame() {},
-        onMalformed() {},
-        onEnd() {},
-        onWritable() {},
-        onInterrupted() {}
-      })
+      const detach = channel.listenUnsafe({ onFrame() {} })
       assert.throws(() => listen(channel))
       detach()
       listen(channel)

@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Jose from "jose"
 import { issueOf } from "../internal/options.ts"
+import { Struct } from "../internal/wire.ts"
 import type * as Signaling from "../Signaling.ts"
 import { Rid } from "../SoraMethod.ts"
 import { InvalidOptions } from "../SoraRpcError.ts"
@@ -65,7 +66,7 @@ export type Authenticate<R = never> = (connect: Signaling.Connect) => Effect.Eff
  */
 export const grantAll: Authenticate = () => Effect.succeed({})
 
-const Claims = Schema.Struct({
+const Claims = Struct({
   channelId: Schema.optionalKey(Schema.String),
   rpcMethods: Schema.optionalKey(Schema.Array(Schema.String)),
   simulcast: Schema.optionalKey(Schema.Boolean),
@@ -77,15 +78,7 @@ const Claims = Schema.Struct({
   ignoreDisconnectWebsocket: Schema.optionalKey(Schema.Boolean),
   /** Seconds. */
   connectionLifetime: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)))
-}).pipe(Schema.encodeKeys({
-  channelId: "channel_id",
-  rpcMethods: "rpc_methods",
-  simulcastRequestRid: "simulcast_request_rid",
-  simulcastRpcRids: "simulcast_rpc_rids",
-  signalingNotifyMetadata: "signaling_notify_metadata",
-  ignoreDisconnectWebsocket: "ignore_disconnect_websocket",
-  connectionLifetime: "connection_lifetime"
-}))
+})
 
 const AccessToken = Schema.decodeUnknownResult(Schema.Struct({ access_token: Schema.String }))
 const decodeClaims = Schema.decodeUnknownResult(Claims)

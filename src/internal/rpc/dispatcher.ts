@@ -226,11 +226,7 @@ export const serve = Effect.fnUntraced(function*<R>(
           void run(Effect.map(dispatch(frame, caller, () => true), (answer) => {
             const refused = answer === undefined ? undefined : channel.sendUnsafe(answer)
             if (refused?._tag === "PayloadTooLarge") channel.sendUnsafe(tooLarge(answer!, refused.message))
-          })),
-        onWritable: () => {},
-        onInterrupted: () => {},
-        onMalformed: () => {},
-        onEnd: () => {}
+          }))
       })
     ),
     (detach) => Effect.sync(detach)
