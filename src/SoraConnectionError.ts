@@ -80,6 +80,10 @@ export class ConnectionLost extends Schema.TaggedError<ConnectionLost>()("Connec
   override get message() {
     return `the connection was lost while it was being made: ${this.reason.message}`
   }
+  /** The `reason`. */
+  override get cause(): DisconnectReason {
+    return this.reason
+  }
 }
 
 /**
@@ -142,6 +146,10 @@ export class SoraConnectionError extends Schema.TaggedError<SoraConnectionError>
 }) {
   override get message(): string {
     return this.reason.message
+  }
+  /** The `reason`. */
+  override get cause(): SoraConnectionErrorReason {
+    return this.reason
   }
   /**
    * Whether another attempt may succeed where this one did not: not after bad

@@ -5,8 +5,9 @@
  * `Disconnected` (the connection ended while the call waited, or before it).
  *
  * `RpcError` has a `reason`, so `Effect.catchReason("RpcError", "ServerError",
- * …)` handles one cause and leaves the others. `code`, `message` and `data` are
- * those that the error objects of the official Sora SDKs carry.
+ * …)` handles one and leaves the others. An error with a `reason` has it as its
+ * `cause` too, where `Cause.pretty` and every logger look. `code`, `message` and
+ * `data` are those that the error objects of the official Sora SDKs carry.
  *
  * Messages name the method, the rule or the path of the offending member. They
  * never contain params, results or metadata, which may hold secrets.
@@ -168,6 +169,10 @@ export class RpcError extends Schema.TaggedError<RpcError>()("RpcError", {
   override get message(): string {
     return this.reason._tag === "ServerError" ? this.reason.message : `${this.method}: ${this.reason.message}`
   }
+  /** The `reason`. */
+  override get cause(): RpcErrorReason {
+    return this.reason
+  }
   /** The server's code, or the JSON-RPC code that fits what went wrong on this side. */
   get code(): number {
     return this.reason.code
@@ -209,6 +214,10 @@ export class Disconnected extends Schema.TaggedError<Disconnected>()("Disconnect
   readonly code = -1
   override get message(): string {
     return "Disconnected"
+  }
+  /** The `reason`. */
+  override get cause(): DisconnectReason {
+    return this.reason
   }
 }
 
