@@ -22,6 +22,7 @@ export const make = (
       connectTimeout: _connectTimeout,
       disconnectTimeout: _disconnectTimeout,
       headers: _headers,
+      maxInflatedBytes: _maxInflatedBytes,
       media: _media,
       metadata,
       openTimeout: _openTimeout,

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import * as Signaling from "../../Signaling.ts"
 import { InvalidOptions, SoraConnectionError } from "../../SoraConnectionError.ts"
 import { UserLabel } from "../labels.ts"
-import { issueOf, Time } from "../options.ts"
+import { Count, issueOf, Time } from "../options.ts"
 import type { Options } from "./model.ts"
 
 /** What of a URL does not fit; never the URL, which may hold a token. */
@@ -69,6 +69,7 @@ const Own = Schema.Struct({
   attemptDelay: Schema.optional(Time),
   openTimeout: Schema.optional(Time),
   disconnectTimeout: Schema.optional(Time),
+  maxInflatedBytes: Schema.optional(Count),
   reconnect: Schema.optional(Again),
   retryConnect: Schema.optional(Again)
 })
