@@ -3,6 +3,8 @@
  * WebRTC API that this library uses, and the service that makes one. `/node`
  * provides it through werift, `/browser` through the page's own WebRTC, and
  * {@link layerConstructor} through any other that follows the W3C API.
+ *
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -15,6 +17,7 @@ export type {
    * both fit.
    *
    * @category models
+   * @since 0.1.0
    */
   DataChannelLike
 } from "./internal/dataChannel.ts"
@@ -23,6 +26,7 @@ export type {
  * `RTCSessionDescriptionInit` with an SDP.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface SessionDescription {
   readonly type: "offer" | "answer"
@@ -33,6 +37,7 @@ export interface SessionDescription {
  * The part of `MediaStreamTrack` that this library uses.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface MediaTrackLike {
   /** `audio` or `video`. */
@@ -43,6 +48,7 @@ export interface MediaTrackLike {
  * The part of `MediaStream` that this library uses.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface MediaStreamLike {
   readonly id: string
@@ -54,6 +60,7 @@ export interface MediaStreamLike {
  * the connection id of its sender (`sora-protocol.md` section 1).
  *
  * @category models
+ * @since 0.1.0
  */
 export interface TrackEvent {
   readonly track: MediaTrackLike
@@ -64,6 +71,7 @@ export interface TrackEvent {
  * The part of `RTCRtpTransceiver` that this library uses, when media is sent.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface TransceiverLike {
   readonly mid?: string | null | undefined
@@ -80,6 +88,7 @@ export interface TransceiverLike {
  * The part of `RTCPeerConnection` that this library uses.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface PeerConnectionLike {
   /** `RTCPeerConnectionState`. */
@@ -107,6 +116,7 @@ export interface PeerConnectionLike {
  * `RTCConfiguration` as the offer's `config` gives it (section 2.4).
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Configuration {
   readonly iceServers: ReadonlyArray<{
@@ -121,6 +131,7 @@ export interface Configuration {
  * Makes peer connections.
  *
  * @category services
+ * @since 0.1.0
  */
 export class PeerConnection extends Context.Service<PeerConnection, {
   /** Named in `connect.environment`, such as `Node.js 24.21.0, werift`. */
@@ -141,6 +152,7 @@ export class PeerConnection extends Context.Service<PeerConnection, {
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerConstructor = (
   RTCPeerConnection: new(configuration: any) => PeerConnectionLike,

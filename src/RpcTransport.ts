@@ -5,6 +5,8 @@
  *
  * Its members are plain functions, because each call asks them; `Effect` begins
  * one level up.
+ *
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -18,6 +20,7 @@ import type { Unavailable } from "./SoraRpcError.ts"
  * other's ids.
  *
  * @category services
+ * @since 0.1.0
  */
 export class RpcTransport extends Context.Service<RpcTransport, {
   readonly channel: RpcChannel
@@ -32,6 +35,7 @@ export class RpcTransport extends Context.Service<RpcTransport, {
  * `rpc_methods`, once and for all.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const make = (
   channel: RpcChannel,
@@ -46,6 +50,7 @@ export const make = (
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer = <E, R>(
   channel: Effect.Effect<RpcChannel, E, R>,

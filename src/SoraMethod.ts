@@ -6,6 +6,8 @@
  * Params and results are camelCase here and Sora's own names on the wire
  * (`sora-protocol.md` sections 4.6 to 4.9). The five methods that Sora 2025.2
  * knows are the values at the end of this module; `make` adds one of your own.
+ *
+ * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -21,6 +23,7 @@ const TypeId = "~effect-sora-rpc/SoraMethod"
  * Returns `true` when a value is a method made with {@link make}.
  *
  * @category guards
+ * @since 0.1.0
  */
 export const isSoraMethod = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
@@ -28,6 +31,7 @@ export const isSoraMethod = (u: unknown): u is Any => Predicate.hasProperty(u, T
  * A schema whose values need no services to encode or decode.
  *
  * @category models
+ * @since 0.1.0
  */
 export type PureSchema = Schema.Codec<any, any>
 
@@ -35,6 +39,7 @@ export type PureSchema = Schema.Codec<any, any>
  * A method that can be called over RPC.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface SoraMethod<
   out Name extends string,
@@ -59,6 +64,7 @@ export interface SoraMethod<
  * Any method, whatever its schemas.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Any extends SoraMethod<string, PureSchema, PureSchema> {}
 
@@ -66,6 +72,7 @@ export interface Any extends SoraMethod<string, PureSchema, PureSchema> {}
  * What a call of the method takes.
  *
  * @category models
+ * @since 0.1.0
  */
 export type Params<M extends Any> = M["params"]["Type"]
 
@@ -73,6 +80,7 @@ export type Params<M extends Any> = M["params"]["Type"]
  * What a call of the method gives.
  *
  * @category models
+ * @since 0.1.0
  */
 export type Result<M extends Any> = M["result"]["Type"]
 
@@ -81,6 +89,7 @@ export type Result<M extends Any> = M["result"]["Type"]
  * member of them may.
  *
  * @category models
+ * @since 0.1.0
  */
 export type Arguments<M extends Any, Options> = [Params<M>] extends [void] ? [params?: undefined, options?: Options]
   : {} extends Params<M> ? [params?: Params<M> | undefined, options?: Options]
@@ -90,6 +99,7 @@ export type Arguments<M extends Any, Options> = [Params<M>] extends [void] ? [pa
  * The connection that called a method.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Caller {
   readonly connectionId: string
@@ -102,6 +112,7 @@ export interface Caller {
  * `SoraRpc.layerTest`. Made with {@link handle}.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Handled<out R = never> {
   readonly method: Any
@@ -138,6 +149,7 @@ const definitionIssueOf = issueOf(Schema.Struct({
  * ```
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const make = <
   const Name extends string,
@@ -176,6 +188,7 @@ export {
  * that goes wrong in the handler is answered with code -32603.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const handle = <M extends Any, R = never>(
   method: M,
@@ -187,6 +200,7 @@ export const handle = <M extends Any, R = never>(
  * version that it was written against: `2025.2.0/RequestSimulcastRid`.
  *
  * @category accessors
+ * @since 0.1.0
  */
 export const wireName = (method: Any): string =>
   method.version === undefined ? method.name : `${method.version}/${method.name}`
@@ -208,6 +222,7 @@ const compareVersions = (a: string, b: string): number => {
  * bare `name`; `undefined` when the method is not granted.
  *
  * @category accessors
+ * @since 0.1.0
  */
 export const resolve: {
   (rpcMethods: ReadonlyArray<string>): (method: Any) => string | undefined
@@ -227,6 +242,7 @@ export const resolve: {
  * A simulcast layer: `r0` is the lowest, `none` stops video.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const Rid = Schema.Literals(["none", "r0", "r1", "r2"])
 
@@ -234,6 +250,7 @@ export const Rid = Schema.Literals(["none", "r0", "r1", "r2"])
  * A simulcast layer: `r0` is the lowest, `none` stops video.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export type Rid = typeof Rid.Type
 
@@ -246,6 +263,7 @@ export type Rid = typeof Rid.Type
  * need not be given (section 4.6).
  *
  * @category methods
+ * @since 0.1.0
  */
 export const RequestSimulcastRid = make("RequestSimulcastRid", {
   version: "2025.2.0",
@@ -269,6 +287,7 @@ export const RequestSimulcastRid = make("RequestSimulcastRid", {
  * connection (section 4.7).
  *
  * @category methods
+ * @since 0.1.0
  */
 export const RequestSpotlightRid = make("RequestSpotlightRid", {
   version: "2025.2.0",
@@ -292,6 +311,7 @@ export const RequestSpotlightRid = make("RequestSpotlightRid", {
  * one sender or (without `sendConnectionId`) for all (section 4.7).
  *
  * @category methods
+ * @since 0.1.0
  */
 export const ResetSpotlightRid = make("ResetSpotlightRid", {
   version: "2025.2.0",
@@ -326,6 +346,7 @@ const putMetadata = <Metadata extends PureSchema>(metadata: Metadata) =>
  * `withMetadata(schema)` is the same method for metadata of your own type.
  *
  * @category methods
+ * @since 0.1.0
  */
 export const PutSignalingNotifyMetadata = {
   ...putMetadata(Schema.Json),
@@ -350,6 +371,7 @@ const putItem = <P extends PureSchema>(params: P) =>
  * metadata.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface ItemParams<Key extends string, Value> {
   readonly key: Key
@@ -381,6 +403,7 @@ const withMetadata = <const Fields extends Readonly<Record<string, PureSchema>>>
  * is one of the struct's members and `value` has that member's type.
  *
  * @category methods
+ * @since 0.1.0
  */
 export const PutSignalingNotifyMetadataItem = {
   ...putItem(itemParams(Schema.String, Schema.Json)),
@@ -391,6 +414,7 @@ export const PutSignalingNotifyMetadataItem = {
  * The methods that Sora 2025.2 grants over RPC (section 4.2).
  *
  * @category methods
+ * @since 0.1.0
  */
 export const known: ReadonlyArray<Any> = [
   RequestSimulcastRid,

@@ -11,6 +11,8 @@
  *
  * Messages name the method, the rule or the path of the offending member. They
  * never contain params, results or metadata, which may hold secrets.
+ *
+ * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
@@ -24,6 +26,7 @@ const Data: Schema.Codec<Schema.Json> = Schema.Any
  * `message` and `data` are verbatim; an absent `data` stays absent.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class ServerError extends Schema.TaggedError<ServerError>()("ServerError", {
   code: Schema.Int,
@@ -36,6 +39,7 @@ export class ServerError extends Schema.TaggedError<ServerError>()("ServerError"
  * Nothing was sent. Its code is JSON-RPC's "method not found", -32601.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class MethodNotAvailable extends Schema.TaggedError<MethodNotAvailable>()("MethodNotAvailable", {
   method: Schema.String,
@@ -55,6 +59,7 @@ export class MethodNotAvailable extends Schema.TaggedError<MethodNotAvailable>()
  * "invalid params", -32602.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class InvalidParams extends Schema.TaggedError<InvalidParams>()("InvalidParams", {
   issue: Schema.String,
@@ -72,6 +77,7 @@ export class InvalidParams extends Schema.TaggedError<InvalidParams>()("InvalidP
  * JSON-RPC's "internal error", -32603.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class InvalidResult extends Schema.TaggedError<InvalidResult>()("InvalidResult", {
   issue: Schema.String
@@ -88,6 +94,7 @@ export class InvalidResult extends Schema.TaggedError<InvalidResult>()("InvalidR
  * Its code is JSON-RPC's "invalid request", -32600.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("ProtocolViolation", {
   rule: Schema.String
@@ -103,6 +110,7 @@ export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("
  * less where the peer announced less. Nothing was sent.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class PayloadTooLarge extends Schema.TaggedError<PayloadTooLarge>()("PayloadTooLarge", {
   /** Size of the frame as it would have been sent, in bytes. */
@@ -121,6 +129,7 @@ export class PayloadTooLarge extends Schema.TaggedError<PayloadTooLarge>()("Payl
  * refused the frame, or too many calls are waiting already.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", {
   /** What stood in the way, for a person to read. */
@@ -137,6 +146,7 @@ export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable"
  * Why a call failed other than by time or by disconnection.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export const RpcErrorReason = Schema.Union([
   ServerError,
@@ -152,6 +162,7 @@ export const RpcErrorReason = Schema.Union([
  * Why a call failed other than by time or by disconnection.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export type RpcErrorReason = typeof RpcErrorReason.Type
 
@@ -160,6 +171,7 @@ export type RpcErrorReason = typeof RpcErrorReason.Type
  * that was sent, or would have been.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class RpcError extends Schema.TaggedError<RpcError>()("RpcError", {
   method: Schema.String,
@@ -189,6 +201,7 @@ export class RpcError extends Schema.TaggedError<RpcError>()("RpcError", {
  * `Effect.timeout` has the same tag.)
  *
  * @category errors
+ * @since 0.1.0
  */
 export class TimeoutError extends Schema.TaggedError<TimeoutError>()("TimeoutError", {
   method: Schema.String,
@@ -207,6 +220,7 @@ export class TimeoutError extends Schema.TaggedError<TimeoutError>()("TimeoutErr
  * why. The server may still have acted on a call that was sent.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class Disconnected extends Schema.TaggedError<Disconnected>()("Disconnected", {
   reason: DisconnectReason
@@ -225,6 +239,7 @@ export class Disconnected extends Schema.TaggedError<Disconnected>()("Disconnect
  * How a call fails: one of these three.
  *
  * @category errors
+ * @since 0.1.0
  */
 export const SoraRpcError = Schema.Union([RpcError, TimeoutError, Disconnected])
 
@@ -232,6 +247,7 @@ export const SoraRpcError = Schema.Union([RpcError, TimeoutError, Disconnected])
  * How a call fails: one of these three.
  *
  * @category errors
+ * @since 0.1.0
  */
 export type SoraRpcError = typeof SoraRpcError.Type
 
@@ -241,6 +257,7 @@ export type SoraRpcError = typeof SoraRpcError.Type
  * value.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class InvalidOptions extends Schema.TaggedError<InvalidOptions>()("InvalidOptions", {
   issue: Schema.String

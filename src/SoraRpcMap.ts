@@ -20,6 +20,8 @@
  * calls fail a little earlier than that: before asking again wait for its
  * `changes` to end, or a moment.) Who holds the dead connection keeps it: nothing
  * is exchanged under them.
+ *
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -40,6 +42,7 @@ import type { InvalidOptions } from "./SoraRpcError.ts"
  * How connections are made, and how long they stay.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Options<R = never> {
   /**
@@ -69,6 +72,7 @@ const checkOptions = check(Schema.Struct({
  * `contextEffect`, `contextEffectOption`, `invalidate`.
  *
  * @category services
+ * @since 0.1.0
  */
 export class SoraRpcMap
   extends Context.Service<SoraRpcMap, LayerMap.LayerMap<string, SoraRpc | SoraConnection, SoraConnectionError>>()(
@@ -81,6 +85,7 @@ export class SoraRpcMap
  * their waiting calls fail with `Disconnected`. Asking a closed map interrupts.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*<R = never>(
   options: Options<R>
@@ -151,6 +156,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer = <R = never>(options: Options<R>): Layer.Layer<SoraRpcMap, InvalidOptions, R> =>
   Layer.effect(SoraRpcMap, make(options))
@@ -165,6 +171,7 @@ export const layer = <R = never>(options: Options<R>): Layer.Layer<SoraRpcMap, I
  * ```
  *
  * @category getters
+ * @since 0.1.0
  */
 export const get = (
   channelId: string
@@ -175,6 +182,7 @@ export const get = (
  * {@link get} as an effect: the connection is held until the scope closes.
  *
  * @category getters
+ * @since 0.1.0
  */
 export const contextEffect = (
   channelId: string
@@ -187,6 +195,7 @@ export const contextEffect = (
  * go.
  *
  * @category combinators
+ * @since 0.1.0
  */
 export const invalidate = (channelId: string): Effect.Effect<void, never, SoraRpcMap> =>
   SoraRpcMap.use((map) => map.invalidate(channelId))

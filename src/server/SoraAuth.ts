@@ -1,6 +1,8 @@
 /**
  * Who may connect to the development server, and what they are granted: what
  * Sora's authentication webhook decides (`sora-protocol.md` section 2.17).
+ *
+ * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -20,6 +22,7 @@ import { InvalidOptions } from "../SoraRpcError.ts"
  * what the client asked for, or the server's default.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Grant {
   readonly clientId?: string
@@ -45,6 +48,7 @@ export interface Grant {
  * The connection is refused: the WebSocket is closed with 4490 and this reason.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class Refusal extends Schema.TaggedError<Refusal>()("Refusal", { reason: Schema.String }) {
   override get message(): string {
@@ -56,6 +60,7 @@ export class Refusal extends Schema.TaggedError<Refusal>()("Refusal", { reason: 
  * Decides about a connection from its `connect` message.
  *
  * @category models
+ * @since 0.1.0
  */
 export type Authenticate<R = never> = (connect: Signaling.Connect) => Effect.Effect<Grant, Refusal, R>
 
@@ -63,6 +68,7 @@ export type Authenticate<R = never> = (connect: Signaling.Connect) => Effect.Eff
  * Grants everything to everyone.
  *
  * @category hooks
+ * @since 0.1.0
  */
 export const grantAll: Authenticate = () => Effect.succeed({})
 
@@ -144,6 +150,7 @@ const refusalOf = (jose: typeof Jose, cause: unknown): string => {
  * It needs the package `jose`.
  *
  * @category hooks
+ * @since 0.1.0
  */
 export const jwtClaims = (options?: { readonly secret?: Redacted.Redacted<string> | undefined }): Authenticate => {
   const issue = issueOfJwtOptions(options ?? {})

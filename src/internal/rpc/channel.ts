@@ -23,6 +23,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true })
  * further.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Listener {
   /** A frame arrived, decompressed and decoded. */
@@ -44,6 +45,7 @@ export interface Listener {
  * One open channel for JSON-RPC frames.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface RpcChannel {
   /**
@@ -66,6 +68,7 @@ export interface RpcChannel {
  * How frames stand on the wire.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Options {
   /** The offer's `compress` of the label: each message is one zlib stream. Default false. */

@@ -20,8 +20,7 @@ import * as SoraMethod from "../../SoraMethod.ts"
 import { ServerError } from "../../SoraRpcError.ts"
 import { scanMembers } from "./jsonRpc.ts"
 
-/** @internal */
-export const unsupportedMethod = new ServerError({ code: -32601, message: "UNSUPPORTED-JSON-RPC-METHOD" })
+const unsupportedMethod = new ServerError({ code: -32601, message: "UNSUPPORTED-JSON-RPC-METHOD" })
 
 /** @internal */
 export const invalidParams = (data: Schema.JsonObject): ServerError =>
@@ -66,8 +65,7 @@ export const asEffect = <A, E, R>(what: string, returned: Effect.Effect<A, E, R>
   return Effect.die(new TypeError(`${what} must return an Effect`))
 }
 
-/** @internal */
-export interface Prepared<R> {
+interface Prepared<R> {
   readonly handle: (params: unknown, caller: SoraMethod.Caller) => Effect.Effect<unknown, ServerError, R>
 }
 

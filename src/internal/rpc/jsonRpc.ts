@@ -10,8 +10,7 @@
  * has another form is parsed and scanned member by member.
  */
 
-/** @internal */
-export type Id = number | bigint
+type Id = number | bigint
 
 /** @internal */
 export type Response =
@@ -120,8 +119,7 @@ export const scanMembers = (text: string, names: ReadonlyArray<string>): Array<M
   return members
 }
 
-/** @internal */
-export const occurrences = (members: ReadonlyArray<Member>, name: string): number => {
+const occurrences = (members: ReadonlyArray<Member>, name: string): number => {
   let n = 0
   for (const member of members) if (member.name === name) n++
   return n
