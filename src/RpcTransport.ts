@@ -26,7 +26,7 @@ export class RpcTransport extends Context.Service<RpcTransport, {
   readonly channel: RpcChannel
   /** What the server granted in its latest offer, the `rpc_methods`, verbatim. */
   readonly methodsUnsafe: () => ReadonlyArray<string>
-  /** Why no call can be made now, such as that the server opened no `rpc` channel; nothing when calls can be made, or wait. */
+  /** Why no call can be made now: the server opened no `rpc` channel. Undefined when calls can be made, or can wait. */
   readonly obstacleUnsafe: () => Unavailable | undefined
 }>()("effect-sora-rpc/RpcTransport") {}
 

@@ -4,10 +4,12 @@
  * A response is read with the strict rules of `sora-protocol.md` section 5.3.
  * `JSON.parse` hides two things that these rules are about: members that occur
  * twice, and how a number was written (`1e0` is not an id). So the text itself
- * is looked at as well. Most frames are a success in the form in which every
- * server writes it: a head that is known up to the id, one value, and a brace.
- * Then only the value is parsed, and that it is one proves all the rest. What
- * has another form is parsed and scanned member by member.
+ * is looked at as well.
+ *
+ * Most frames are a success in the form in which every server writes it: a head
+ * that is known but for the id, one value, and a brace. Then only the value is
+ * parsed: when it is one JSON value, the frame has nothing else in it. A frame
+ * of another form is parsed and scanned member by member.
  */
 
 type Id = number | bigint
