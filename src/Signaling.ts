@@ -391,7 +391,7 @@ const connectionMembers = {
 
 /** A notify event; `event` is its `event_type` on the wire and its tag here. */
 const notify = <const Event extends string, const M extends Members>(event: Event, members: M) =>
-  wire({ _tag: Schema.tag(event), type: Schema.tag("notify"), ...members }, { _tag: "event_type" } as {})
+  wire({ _tag: Schema.tag(event), type: Schema.tag("notify"), ...members }, { _tag: "event_type" })
 
 /**
  * A connection joined the channel. The first one that a connection receives is

@@ -34,6 +34,7 @@ const internalError = new ServerError({ code: -32603, message: "JSON-RPC-INTERNA
 export const internalErrorOf = (issue: string): ServerError =>
   new ServerError({ code: internalError.code, message: internalError.message, data: { ISSUE: issue } })
 
+/** The members that the schema does not know, as far as they are members of the params themselves. */
 const unknownKeys = (issue: SchemaIssue.Issue, depth = 0): ReadonlyArray<string> => {
   switch (issue._tag) {
     case "Composite":
