@@ -2,6 +2,8 @@
  * Why a connection ended: what `Disconnected` of a call, the state of a
  * connection and a connection that was lost while it was made have as their
  * `reason`.
+ *
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
@@ -14,6 +16,7 @@ const EndedBy = {
  * The scope that owned the connection was closed by this program.
  *
  * @category disconnect reasons
+ * @since 0.1.0
  */
 export class Released extends Schema.TaggedError<Released>()("Released", {}) {
   override get message() {
@@ -27,6 +30,7 @@ export class Released extends Schema.TaggedError<Released>()("Released", {}) {
  * such as 1000 `DISCONNECTED-API` or 4490 `INTERNAL-ERROR`.
  *
  * @category disconnect reasons
+ * @since 0.1.0
  */
 export class ServerClosed extends Schema.TaggedError<ServerClosed>()("ServerClosed", {
   code: Schema.Int,
@@ -41,6 +45,7 @@ export class ServerClosed extends Schema.TaggedError<ServerClosed>()("ServerClos
  * The WebSocket ended without a Close frame while the connection needed it.
  *
  * @category disconnect reasons
+ * @since 0.1.0
  */
 export class SocketLost extends Schema.TaggedError<SocketLost>()("SocketLost", EndedBy) {
   override get message() {
@@ -53,6 +58,7 @@ export class SocketLost extends Schema.TaggedError<SocketLost>()("SocketLost", E
  * its channels as ended.
  *
  * @category disconnect reasons
+ * @since 0.1.0
  */
 export class ChannelClosed extends Schema.TaggedError<ChannelClosed>()("ChannelClosed", {
   label: Schema.String,
@@ -67,6 +73,7 @@ export class ChannelClosed extends Schema.TaggedError<ChannelClosed>()("ChannelC
  * The peer connection failed, or stayed `disconnected` for too long.
  *
  * @category disconnect reasons
+ * @since 0.1.0
  */
 export class PeerFailed extends Schema.TaggedError<PeerFailed>()("PeerFailed", {
   state: Schema.String
@@ -80,6 +87,7 @@ export class PeerFailed extends Schema.TaggedError<PeerFailed>()("PeerFailed", {
  * The server sent a `redirect` to a connection that had its offer already.
  *
  * @category disconnect reasons
+ * @since 0.1.0
  */
 export class Redirected extends Schema.TaggedError<Redirected>()("Redirected", {}) {
   override get message() {
@@ -92,6 +100,7 @@ export class Redirected extends Schema.TaggedError<Redirected>()("Redirected", {
  * where it should not have.
  *
  * @category disconnect reasons
+ * @since 0.1.0
  */
 export class ClientFault extends Schema.TaggedError<ClientFault>()("ClientFault", {
   cause: Schema.Defect()
@@ -105,6 +114,7 @@ export class ClientFault extends Schema.TaggedError<ClientFault>()("ClientFault"
  * Why a connection ended.
  *
  * @category disconnect reasons
+ * @since 0.1.0
  */
 export const DisconnectReason = Schema.Union([
   Released,
@@ -120,5 +130,6 @@ export const DisconnectReason = Schema.Union([
  * Why a connection ended.
  *
  * @category disconnect reasons
+ * @since 0.1.0
  */
 export type DisconnectReason = typeof DisconnectReason.Type

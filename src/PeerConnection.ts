@@ -3,43 +3,30 @@
  * WebRTC API that this library uses, and the service that makes one. `/node`
  * provides it through werift, `/browser` through the page's own WebRTC, and
  * {@link layerConstructor} through any other that follows the W3C API.
+ *
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 
-/**
- * The part of `RTCDataChannel` that this library uses. A browser's and werift's
- * both fit.
- *
- * @category models
- */
-export interface DataChannelLike {
-  readonly label: string
-  /** `RTCDataChannelState`: `connecting`, `open`, `closing` or `closed`. */
-  readonly readyState: string
-  /** Bytes handed to `send` that are not on the network yet. */
-  readonly bufferedAmount: number
-  /** Bytes at or below which `bufferedamountlow` fires. */
-  bufferedAmountLowThreshold: number
-  // Method syntax, so that an implementation that takes a narrower type (werift: `Buffer`) fits too.
-  send(data: string | Uint8Array): void
-  close(): void
-  addEventListener(
-    type: "open" | "message" | "close" | "error" | "bufferedamountlow",
-    listener: (event: any) => void
-  ): void
-  removeEventListener(
-    type: "open" | "message" | "close" | "error" | "bufferedamountlow",
-    listener: (event: any) => void
-  ): void
-}
+export type {
+  /**
+   * The part of `RTCDataChannel` that this library uses. A browser's and werift's
+   * both fit.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  DataChannelLike
+} from "./internal/dataChannel.ts"
 
 /**
  * `RTCSessionDescriptionInit` with an SDP.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface SessionDescription {
   readonly type: "offer" | "answer"
@@ -50,6 +37,7 @@ export interface SessionDescription {
  * The part of `MediaStreamTrack` that this library uses.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface MediaTrackLike {
   /** `audio` or `video`. */
@@ -60,6 +48,7 @@ export interface MediaTrackLike {
  * The part of `MediaStream` that this library uses.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface MediaStreamLike {
   readonly id: string
@@ -71,6 +60,7 @@ export interface MediaStreamLike {
  * the connection id of its sender (`sora-protocol.md` section 1).
  *
  * @category models
+ * @since 0.1.0
  */
 export interface TrackEvent {
   readonly track: MediaTrackLike
@@ -81,6 +71,7 @@ export interface TrackEvent {
  * The part of `RTCRtpTransceiver` that this library uses, when media is sent.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface TransceiverLike {
   readonly mid?: string | null | undefined
@@ -97,6 +88,7 @@ export interface TransceiverLike {
  * The part of `RTCPeerConnection` that this library uses.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface PeerConnectionLike {
   /** `RTCPeerConnectionState`. */
@@ -124,6 +116,7 @@ export interface PeerConnectionLike {
  * `RTCConfiguration` as the offer's `config` gives it (section 2.4).
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Configuration {
   readonly iceServers: ReadonlyArray<{
@@ -138,6 +131,7 @@ export interface Configuration {
  * Makes peer connections.
  *
  * @category services
+ * @since 0.1.0
  */
 export class PeerConnection extends Context.Service<PeerConnection, {
   /** Named in `connect.environment`, such as `Node.js 24.21.0, werift`. */
@@ -158,6 +152,7 @@ export class PeerConnection extends Context.Service<PeerConnection, {
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerConstructor = (
   RTCPeerConnection: new(configuration: any) => PeerConnectionLike,

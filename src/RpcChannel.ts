@@ -5,13 +5,15 @@
  *
  * The methods of a channel are plain functions, because a frame is answered
  * from the listener that received it; `Effect` begins one level up.
+ *
+ * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { ChannelClosed, Released } from "./DisconnectReason.ts"
+import type { DataChannelLike } from "./internal/dataChannel.ts"
 import * as Channel from "./internal/rpc/channel.ts"
 import type { Options, RpcChannel } from "./internal/rpc/channel.ts"
-import type { DataChannelLike } from "./PeerConnection.ts"
 import { Disconnected } from "./SoraRpcError.ts"
 
 /**
@@ -19,6 +21,7 @@ import { Disconnected } from "./SoraRpcError.ts"
  * (`sora-protocol.md` section 3.7).
  *
  * @category constants
+ * @since 0.1.0
  */
 export const MaxMessageBytes: number = Channel.MaxMessageBytes
 
@@ -27,18 +30,21 @@ export type {
    * What the owner of a channel is told.
    *
    * @category models
+   * @since 0.1.0
    */
   Listener,
   /**
    * How frames stand on the wire.
    *
    * @category models
+   * @since 0.1.0
    */
   Options,
   /**
    * One open channel for JSON-RPC frames.
    *
    * @category models
+   * @since 0.1.0
    */
   RpcChannel
 } from "./internal/rpc/channel.ts"
@@ -53,6 +59,7 @@ export type {
  * ends a connection that loses one.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const fromDataChannel = (
   channel: DataChannelLike,
@@ -94,6 +101,7 @@ const whenOpen = (channel: DataChannelLike): Effect.Effect<void, Disconnected> =
  * next microtask, in order. Closing the scope ends both with `Released`.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const makePair: Effect.Effect<readonly [RpcChannel, RpcChannel], never, Scope.Scope> = Effect.map(
   Effect.acquireRelease(

@@ -5,6 +5,8 @@
  *
  * Its members are plain functions, because each call asks them; `Effect` begins
  * one level up.
+ *
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -18,12 +20,13 @@ import type { Unavailable } from "./SoraRpcError.ts"
  * other's ids.
  *
  * @category services
+ * @since 0.1.0
  */
 export class RpcTransport extends Context.Service<RpcTransport, {
   readonly channel: RpcChannel
   /** What the server granted in its latest offer, the `rpc_methods`, verbatim. */
   readonly methodsUnsafe: () => ReadonlyArray<string>
-  /** Why no call can be made now, such as that the server opened no `rpc` channel; nothing when calls can be made, or wait. */
+  /** Why no call can be made now: the server opened no `rpc` channel. Undefined when calls can be made, or can wait. */
   readonly obstacleUnsafe: () => Unavailable | undefined
 }>()("effect-sora-rpc/RpcTransport") {}
 
@@ -32,6 +35,7 @@ export class RpcTransport extends Context.Service<RpcTransport, {
  * `rpc_methods`, once and for all.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const make = (
   channel: RpcChannel,
@@ -46,6 +50,7 @@ export const make = (
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer = <E, R>(
   channel: Effect.Effect<RpcChannel, E, R>,

@@ -6,16 +6,19 @@
  * The same schemas serve the client and the development server. Both are
  * liberal in what they accept: unknown members are ignored, and nothing is
  * required that some Sora release leaves out.
+ *
+ * @since 0.1.0
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { camelToSnake } from "effect/String"
+import { type Members, Struct } from "./internal/wire.ts"
 import { Rid } from "./SoraMethod.ts"
 
 /**
  * A JSON object as it stands on the wire.
  *
  * @category models
+ * @since 0.1.0
  */
 export type Wire = { readonly [member: string]: Schema.Json }
 
@@ -23,20 +26,14 @@ export type Wire = { readonly [member: string]: Schema.Json }
  * A schema between a message in this program and its JSON on the wire.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface WireSchema<T> extends Schema.Codec<T, Wire> {}
 
-/** A struct whose members are camelCase here and snake_case on the wire. */
-const wire = <const Fields extends Schema.Struct.Fields>(
-  fields: Fields,
-  names?: { readonly [Name in keyof Fields]?: string }
-): WireSchema<Schema.Struct.Type<Fields>> => {
-  const mapping = Object.fromEntries(
-    Object.keys(fields).map((name) => [name, names?.[name] ?? camelToSnake(name)])
-  )
-  // Every field is a JSON codec; the mapping is computed, so its type is not known to the compiler.
-  return Schema.Struct(fields).pipe(Schema.encodeKeys(mapping as {})) as Schema.Codec<any, any>
-}
+const wire: <const M extends Members>(
+  members: M,
+  names?: { readonly [Name in keyof M]?: string }
+) => WireSchema<Schema.Struct.Type<M>> = Struct
 
 const optional = Schema.optionalKey
 const text = optional(Schema.String)
@@ -48,6 +45,7 @@ const json = optional(Schema.Json)
  * What a connection does in its channel.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const Role = Schema.Literals(["sendrecv", "sendonly", "recvonly"])
 
@@ -55,6 +53,7 @@ export const Role = Schema.Literals(["sendrecv", "sendonly", "recvonly"])
  * What a connection does in its channel.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export type Role = typeof Role.Type
 
@@ -62,6 +61,7 @@ export type Role = typeof Role.Type
  * Audio settings of `connect`; `bitRate` in kbit/s, 6 to 510 (section 2.3).
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const AudioOptions = wire({ codecType: text, bitRate: number, opusParams: json })
 
@@ -69,6 +69,7 @@ export const AudioOptions = wire({ codecType: text, bitRate: number, opusParams:
  * Video settings of `connect`; `bitRate` in kbit/s, 1 to 50,000 (section 2.3).
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const VideoOptions = wire({
   codecType: text,
@@ -84,6 +85,7 @@ export const VideoOptions = wire({
  * label starts with `#`. `maxPacketLifeTime` is in milliseconds.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const DataChannelOptions = wire({
   label: Schema.String,
@@ -101,6 +103,7 @@ export const DataChannelOptions = wire({
  * authentication only; `signalingNotifyMetadata` is shown to the channel.
  *
  * @category client messages
+ * @since 0.1.0
  */
 export const Connect = wire({
   type: Schema.tag("connect"),
@@ -136,6 +139,7 @@ export const Connect = wire({
  * The client's first message.
  *
  * @category client messages
+ * @since 0.1.0
  */
 export type Connect = typeof Connect.Type
 
@@ -143,6 +147,7 @@ export type Connect = typeof Connect.Type
  * The client's answer to the offer (section 2.5).
  *
  * @category client messages
+ * @since 0.1.0
  */
 export const Answer = wire({ type: Schema.tag("answer"), sdp: Schema.String })
 
@@ -151,6 +156,7 @@ export const Answer = wire({ type: Schema.tag("answer"), sdp: Schema.String })
  * (section 2.5). Some SDKs send `candidate` alone.
  *
  * @category client messages
+ * @since 0.1.0
  */
 export const Candidate = wire({
   type: Schema.tag("candidate"),
@@ -165,6 +171,7 @@ export const Candidate = wire({
  * (section 2.6).
  *
  * @category client messages
+ * @since 0.1.0
  */
 export const Pong = wire({ type: Schema.tag("pong"), stats: json })
 
@@ -172,6 +179,7 @@ export const Pong = wire({ type: Schema.tag("pong"), stats: json })
  * The client's answer to a {@link ReOffer}, on the same transport (section 2.9).
  *
  * @category client messages
+ * @since 0.1.0
  */
 export const ReAnswer = wire({ type: Schema.tag("re-answer"), sdp: Schema.String })
 
@@ -180,6 +188,7 @@ export const ReAnswer = wire({ type: Schema.tag("re-answer"), sdp: Schema.String
  * (section 2.9).
  *
  * @category client messages
+ * @since 0.1.0
  */
 export const Update = wire({ type: Schema.tag("update"), sdp: Schema.String })
 
@@ -187,6 +196,7 @@ export const Update = wire({ type: Schema.tag("update"), sdp: Schema.String })
  * The client leaves, and why: `NO-ERROR`, `WEBSOCKET-ONCLOSE`, … (section 2.10).
  *
  * @category client messages
+ * @since 0.1.0
  */
 export const Disconnect = wire({ type: Schema.tag("disconnect"), reason: text })
 
@@ -194,6 +204,7 @@ export const Disconnect = wire({ type: Schema.tag("disconnect"), reason: text })
  * The answer to a {@link ReqStats} on the `stats` DataChannel (section 3.5).
  *
  * @category client messages
+ * @since 0.1.0
  */
 export const Stats = wire({ type: Schema.tag("stats"), reports: Schema.Json })
 
@@ -201,6 +212,7 @@ export const Stats = wire({ type: Schema.tag("stats"), reports: Schema.Json })
  * The node that serves the channel is elsewhere (section 2.8).
  *
  * @category server messages
+ * @since 0.1.0
  */
 export const Redirect = wire({ type: Schema.tag("redirect"), location: Schema.String })
 
@@ -208,6 +220,7 @@ export const Redirect = wire({ type: Schema.tag("redirect"), location: Schema.St
  * A STUN or TURN server of an offer.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const IceServer = wire({
   urls: Schema.Union([Schema.Array(Schema.String), Schema.String]),
@@ -220,6 +233,7 @@ export const IceServer = wire({
  * are zlib-compressed (section 3.3).
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const OfferedDataChannel = wire({
   label: Schema.String,
@@ -233,6 +247,7 @@ export const OfferedDataChannel = wire({
  * `metadata` what its authentication gave to this client alone.
  *
  * @category server messages
+ * @since 0.1.0
  */
 export const Offer = wire({
   type: Schema.tag("offer"),
@@ -270,6 +285,7 @@ export const Offer = wire({
  * The server's offer.
  *
  * @category server messages
+ * @since 0.1.0
  */
 export type Offer = typeof Offer.Type
 
@@ -277,6 +293,7 @@ export type Offer = typeof Offer.Type
  * Asks for a {@link Pong}, with statistics when `stats` is true (section 2.6).
  *
  * @category server messages
+ * @since 0.1.0
  */
 export const Ping = wire({ type: Schema.tag("ping"), stats: flag })
 
@@ -285,6 +302,7 @@ export const Ping = wire({ type: Schema.tag("ping"), stats: flag })
  * whether the WebSocket may go (section 2.7).
  *
  * @category server messages
+ * @since 0.1.0
  */
 export const Switched = wire({ type: Schema.tag("switched"), ignoreDisconnectWebsocket: flag })
 
@@ -292,6 +310,7 @@ export const Switched = wire({ type: Schema.tag("switched"), ignoreDisconnectWeb
  * A new offer for the running connection (section 2.9).
  *
  * @category server messages
+ * @since 0.1.0
  */
 export const ReOffer = wire({
   type: Schema.tag("re-offer"),
@@ -304,6 +323,7 @@ export const ReOffer = wire({
  * the channels close (section 2.16).
  *
  * @category server messages
+ * @since 0.1.0
  */
 export const Close = wire({ type: Schema.tag("close"), code: Schema.Int, reason: text })
 
@@ -311,6 +331,7 @@ export const Close = wire({ type: Schema.tag("close"), code: Schema.Int, reason:
  * Asks for {@link Stats} on the `stats` DataChannel (section 3.5).
  *
  * @category server messages
+ * @since 0.1.0
  */
 export const ReqStats = wire({ type: Schema.tag("req-stats") })
 
@@ -319,6 +340,7 @@ export const ReqStats = wire({ type: Schema.tag("req-stats") })
  * 4.11).
  *
  * @category server messages
+ * @since 0.1.0
  */
 export const Push = wire({ type: Schema.tag("push"), data: Schema.Json })
 
@@ -326,6 +348,7 @@ export const Push = wire({ type: Schema.tag("push"), data: Schema.Json })
  * Data that a server-side API or an RPC sent to the channel.
  *
  * @category server messages
+ * @since 0.1.0
  */
 export type Push = typeof Push.Type
 
@@ -335,6 +358,7 @@ export type Push = typeof Push.Type
  * `key` and `value`, or `metadata`, according to `action`.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const MetadataPush = wire({
   type: Schema.tag("signaling_notify_metadata_ext"),
@@ -366,14 +390,15 @@ const connectionMembers = {
 }
 
 /** A notify event; `event` is its `event_type` on the wire and its tag here. */
-const notify = <const Event extends string, const Fields extends Schema.Struct.Fields>(event: Event, fields: Fields) =>
-  wire({ _tag: Schema.tag(event), type: Schema.tag("notify"), ...fields }, { _tag: "event_type" } as {})
+const notify = <const Event extends string, const M extends Members>(event: Event, members: M) =>
+  wire({ _tag: Schema.tag(event), type: Schema.tag("notify"), ...members }, { _tag: "event_type" })
 
 /**
  * A connection joined the channel. The first one that a connection receives is
  * its own; its `data` lists who was there already (section 6.1).
  *
  * @category notify events
+ * @since 0.1.0
  */
 export const ConnectionCreated = notify("connection.created", {
   ...connectionMembers,
@@ -392,6 +417,7 @@ export const ConnectionCreated = notify("connection.created", {
  * connection in minutes.
  *
  * @category notify events
+ * @since 0.1.0
  */
 export const ConnectionUpdated = notify("connection.updated", connectionMembers)
 
@@ -399,6 +425,7 @@ export const ConnectionUpdated = notify("connection.updated", connectionMembers)
  * A connection left the channel (section 6.1).
  *
  * @category notify events
+ * @since 0.1.0
  */
 export const ConnectionDestroyed = notify("connection.destroyed", connectionMembers)
 
@@ -415,6 +442,7 @@ const spotlightMembers = {
  * Who is in the spotlight changed (section 6.2).
  *
  * @category notify events
+ * @since 0.1.0
  */
 export const SpotlightChanged = notify("spotlight.changed", spotlightMembers)
 
@@ -422,6 +450,7 @@ export const SpotlightChanged = notify("spotlight.changed", spotlightMembers)
  * A sender came into focus (section 6.2).
  *
  * @category notify events
+ * @since 0.1.0
  */
 export const SpotlightFocused = notify("spotlight.focused", spotlightMembers)
 
@@ -429,6 +458,7 @@ export const SpotlightFocused = notify("spotlight.focused", spotlightMembers)
  * A sender went out of focus (section 6.2).
  *
  * @category notify events
+ * @since 0.1.0
  */
 export const SpotlightUnfocused = notify("spotlight.unfocused", spotlightMembers)
 
@@ -437,6 +467,7 @@ export const SpotlightUnfocused = notify("spotlight.unfocused", spotlightMembers
  * (good) to 3 (section 6.2).
  *
  * @category notify events
+ * @since 0.1.0
  */
 export const NetworkStatus = notify("network.status", { unstableLevel: Schema.Finite })
 
@@ -444,6 +475,7 @@ export const NetworkStatus = notify("network.status", { unstableLevel: Schema.Fi
  * The simulcast layer that this connection receives changed (section 6.3).
  *
  * @category notify events
+ * @since 0.1.0
  */
 export const SimulcastSwitched = notify("simulcast.switched", {
   timestamp: text,
@@ -473,6 +505,7 @@ const notifyEvents = {
  * those it knows: handed on as it came.
  *
  * @category notify events
+ * @since 0.1.0
  */
 export interface UnknownNotify {
   readonly _tag: "unknown"
@@ -487,6 +520,7 @@ export interface UnknownNotify {
  * A notify event of which the members are known; `_tag` is its `event_type`.
  *
  * @category notify events
+ * @since 0.1.0
  */
 export type KnownNotify = (typeof notifyEvents)[keyof typeof notifyEvents]["Type"]
 
@@ -494,6 +528,7 @@ export type KnownNotify = (typeof notifyEvents)[keyof typeof notifyEvents]["Type
  * A notify event (section 6).
  *
  * @category notify events
+ * @since 0.1.0
  */
 export type Notify = KnownNotify | UnknownNotify
 
@@ -501,6 +536,7 @@ export type Notify = KnownNotify | UnknownNotify
  * A message with a `type` that this release does not know, handed on as it came.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface UnknownMessage {
   readonly type: "unknown"
@@ -523,6 +559,7 @@ const clientMessages = {
  * A message from the client.
  *
  * @category client messages
+ * @since 0.1.0
  */
 export type ClientMessage = (typeof clientMessages)[keyof typeof clientMessages]["Type"]
 
@@ -542,6 +579,7 @@ const serverMessages = {
  * A message from the server.
  *
  * @category server messages
+ * @since 0.1.0
  */
 export type ServerMessage = (typeof serverMessages)[keyof typeof serverMessages]["Type"] | Notify
 
@@ -550,6 +588,7 @@ export type ServerMessage = (typeof serverMessages)[keyof typeof serverMessages]
  * expected of them, not their values.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class InvalidMessage extends Schema.TaggedError<InvalidMessage>()("InvalidMessage", {
   /** The message's `type`, where it has one. */
@@ -603,6 +642,7 @@ const decodeWith = (
  * Parses the text of one message into a JSON object.
  *
  * @category decoding
+ * @since 0.1.0
  */
 export const parseMessage = (input: string): Result.Result<Wire, InvalidMessage> => {
   let message: unknown
@@ -622,6 +662,7 @@ const decodeOther = decodeWith(serverCodecs)
  * Decodes a message from the server.
  *
  * @category decoding
+ * @since 0.1.0
  */
 export const decodeServerMessage = (message: Wire): Result.Result<ServerMessage | UnknownMessage, InvalidMessage> =>
   message.type === "notify" ? Result.succeed(decodeNotify(message)) : decodeOther(message)
@@ -630,6 +671,7 @@ export const decodeServerMessage = (message: Wire): Result.Result<ServerMessage 
  * Decodes a message from a client.
  *
  * @category decoding
+ * @since 0.1.0
  */
 export const decodeClientMessage: (
   message: Wire
@@ -640,6 +682,7 @@ export const decodeClientMessage: (
  * does not fit its schema.
  *
  * @category encoding
+ * @since 0.1.0
  */
 export const encodeClientMessage = (message: ClientMessage): Wire => clientCodecs.get(message.type)!.encode(message)
 
@@ -648,6 +691,7 @@ export const encodeClientMessage = (message: ClientMessage): Wire => clientCodec
  * does not fit its schema.
  *
  * @category encoding
+ * @since 0.1.0
  */
 export const encodeServerMessage = (message: ServerMessage): Wire =>
   message.type !== "notify"

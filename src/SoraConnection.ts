@@ -8,6 +8,8 @@
  * server offers none, when the peer connection is up. It ends when its scope
  * closes, when the server says so, when a DataChannel closes or when the peer
  * connection fails. With `reconnect` it is then made again.
+ *
+ * @since 0.1.0
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -27,24 +29,28 @@ export {
    * What to connect to, and as what.
    *
    * @category models
+   * @since 0.1.0
    */
   type Options,
   /**
    * One signaling message as it went over the wire.
    *
    * @category models
+   * @since 0.1.0
    */
   type SignalingEvent,
   /**
    * One connection to Sora, as a service.
    *
    * @category services
+   * @since 0.1.0
    */
   SoraConnection,
   /**
    * Where a connection stands.
    *
    * @category models
+   * @since 0.1.0
    */
   type State
 } from "./internal/connection/model.ts"
@@ -55,6 +61,7 @@ export {
  * once, without end.
  *
  * @category schedules
+ * @since 0.1.0
  */
 export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> = Reconnecting.reconnectSchedule
 
@@ -62,6 +69,7 @@ export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> 
  * Connects; the connection lives as long as the scope.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const make: (
   options: Options
@@ -76,6 +84,7 @@ export const make: (
  * transport.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer = (
   options: Options
@@ -91,6 +100,7 @@ export const layer = (
  * {@link layer} with its options from `Config`.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerConfig = (
   options: Config.Wrap<Options>

@@ -1,6 +1,8 @@
 /**
  * Why a connection to Sora could not be made. Messages name the URL (without
  * query or credentials), the step and the mend; never metadata or SDP.
+ *
+ * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
@@ -13,6 +15,7 @@ export {
    * The options do not fit. Nothing was dialled.
    *
    * @category reasons
+   * @since 0.1.0
    */
   InvalidOptions
 } from "./SoraRpcError.ts"
@@ -21,6 +24,7 @@ export {
  * No signaling URL could be reached; `failures` has the cause of each.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", {
   failures: Schema.Array(Schema.Struct({ url: Schema.String, detail: Schema.String }))
@@ -37,6 +41,7 @@ export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable"
  * Sora refuses: code 4490 and a short reason (`sora-protocol.md` section 2.11).
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   code: Schema.Int,
@@ -58,6 +63,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
  * The server's offer or WebRTC itself did not work out at `step`.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class NegotiationFailed extends Schema.TaggedError<NegotiationFailed>()("NegotiationFailed", {
   step: Schema.String,
@@ -73,6 +79,7 @@ export class NegotiationFailed extends Schema.TaggedError<NegotiationFailed>()("
  * refusal.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class ConnectionLost extends Schema.TaggedError<ConnectionLost>()("ConnectionLost", {
   reason: DisconnectReason
@@ -80,12 +87,17 @@ export class ConnectionLost extends Schema.TaggedError<ConnectionLost>()("Connec
   override get message() {
     return `the connection was lost while it was being made: ${this.reason.message}`
   }
+  /** The `reason`. */
+  override get cause(): DisconnectReason {
+    return this.reason
+  }
 }
 
 /**
  * The connection was not up in time; `waitingFor` names the step it stood at.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class ConnectTimeout extends Schema.TaggedError<ConnectTimeout>()("ConnectTimeout", {
   waitingFor: Schema.String,
@@ -100,6 +112,7 @@ export class ConnectTimeout extends Schema.TaggedError<ConnectTimeout>()("Connec
  * The server redirected too many times in a row.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class TooManyRedirects extends Schema.TaggedError<TooManyRedirects>()("TooManyRedirects", {
   count: Schema.Int
@@ -113,6 +126,7 @@ export class TooManyRedirects extends Schema.TaggedError<TooManyRedirects>()("To
  * Why a connection could not be made.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export const SoraConnectionErrorReason = Schema.Union([
   InvalidOptions,
@@ -129,6 +143,7 @@ export const SoraConnectionErrorReason = Schema.Union([
  * Why a connection could not be made.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export type SoraConnectionErrorReason = typeof SoraConnectionErrorReason.Type
 
@@ -136,12 +151,17 @@ export type SoraConnectionErrorReason = typeof SoraConnectionErrorReason.Type
  * A connection to Sora could not be made.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class SoraConnectionError extends Schema.TaggedError<SoraConnectionError>()("SoraConnectionError", {
   reason: SoraConnectionErrorReason
 }) {
   override get message(): string {
     return this.reason.message
+  }
+  /** The `reason`. */
+  override get cause(): SoraConnectionErrorReason {
+    return this.reason
   }
   /**
    * Whether another attempt may succeed where this one did not: not after bad

@@ -6,13 +6,15 @@
  * Params and results are camelCase here and Sora's own names on the wire
  * (`sora-protocol.md` sections 4.6 to 4.9). The five methods that Sora 2025.2
  * knows are the values at the end of this module; `make` adds one of your own.
+ *
+ * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { issueOf } from "./internal/options.ts"
-import { encodeKeys } from "./internal/rpc/codec.ts"
+import { Struct } from "./internal/wire.ts"
 import { InvalidOptions, type ServerError } from "./SoraRpcError.ts"
 
 const TypeId = "~effect-sora-rpc/SoraMethod"
@@ -21,6 +23,7 @@ const TypeId = "~effect-sora-rpc/SoraMethod"
  * Returns `true` when a value is a method made with {@link make}.
  *
  * @category guards
+ * @since 0.1.0
  */
 export const isSoraMethod = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
@@ -28,6 +31,7 @@ export const isSoraMethod = (u: unknown): u is Any => Predicate.hasProperty(u, T
  * A schema whose values need no services to encode or decode.
  *
  * @category models
+ * @since 0.1.0
  */
 export type PureSchema = Schema.Codec<any, any>
 
@@ -35,6 +39,7 @@ export type PureSchema = Schema.Codec<any, any>
  * A method that can be called over RPC.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface SoraMethod<
   out Name extends string,
@@ -59,6 +64,7 @@ export interface SoraMethod<
  * Any method, whatever its schemas.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Any extends SoraMethod<string, PureSchema, PureSchema> {}
 
@@ -66,6 +72,7 @@ export interface Any extends SoraMethod<string, PureSchema, PureSchema> {}
  * What a call of the method takes.
  *
  * @category models
+ * @since 0.1.0
  */
 export type Params<M extends Any> = M["params"]["Type"]
 
@@ -73,6 +80,7 @@ export type Params<M extends Any> = M["params"]["Type"]
  * What a call of the method gives.
  *
  * @category models
+ * @since 0.1.0
  */
 export type Result<M extends Any> = M["result"]["Type"]
 
@@ -81,6 +89,7 @@ export type Result<M extends Any> = M["result"]["Type"]
  * member of them may.
  *
  * @category models
+ * @since 0.1.0
  */
 export type Arguments<M extends Any, Options> = [Params<M>] extends [void] ? [params?: undefined, options?: Options]
   : {} extends Params<M> ? [params?: Params<M> | undefined, options?: Options]
@@ -90,6 +99,7 @@ export type Arguments<M extends Any, Options> = [Params<M>] extends [void] ? [pa
  * The connection that called a method.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Caller {
   readonly connectionId: string
@@ -102,6 +112,7 @@ export interface Caller {
  * `SoraRpc.layerTest`. Made with {@link handle}.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Handled<out R = never> {
   readonly method: Any
@@ -138,6 +149,7 @@ const definitionIssueOf = issueOf(Schema.Struct({
  * ```
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const make = <
   const Name extends string,
@@ -160,12 +172,23 @@ export const make = <
   }
 }
 
+export {
+  /**
+   * A struct whose members are camelCase here and snake_case on the wire.
+   *
+   * @category schemas
+   * @since 0.1.0
+   */
+  Struct
+} from "./internal/wire.ts"
+
 /**
  * Serves a method: the handler gets decoded params and gives a result, which is
  * encoded. A `ServerError` is sent as JSON-RPC's error object; anything else
  * that goes wrong in the handler is answered with code -32603.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const handle = <M extends Any, R = never>(
   method: M,
@@ -177,6 +200,7 @@ export const handle = <M extends Any, R = never>(
  * version that it was written against: `2025.2.0/RequestSimulcastRid`.
  *
  * @category accessors
+ * @since 0.1.0
  */
 export const wireName = (method: Any): string =>
   method.version === undefined ? method.name : `${method.version}/${method.name}`
@@ -198,6 +222,7 @@ const compareVersions = (a: string, b: string): number => {
  * bare `name`; `undefined` when the method is not granted.
  *
  * @category accessors
+ * @since 0.1.0
  */
 export const resolve: {
   (rpcMethods: ReadonlyArray<string>): (method: Any) => string | undefined
@@ -217,6 +242,7 @@ export const resolve: {
  * A simulcast layer: `r0` is the lowest, `none` stops video.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const Rid = Schema.Literals(["none", "r0", "r1", "r2"])
 
@@ -224,6 +250,7 @@ export const Rid = Schema.Literals(["none", "r0", "r1", "r2"])
  * A simulcast layer: `r0` is the lowest, `none` stops video.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export type Rid = typeof Rid.Type
 
@@ -236,29 +263,22 @@ export type Rid = typeof Rid.Type
  * need not be given (section 4.6).
  *
  * @category methods
+ * @since 0.1.0
  */
 export const RequestSimulcastRid = make("RequestSimulcastRid", {
   version: "2025.2.0",
-  params: Schema.Struct({
+  params: Struct({
     rid: Rid,
     senderConnectionId: Schema.optionalKey(Schema.String),
     receiverConnectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({
-    senderConnectionId: "sender_connection_id",
-    receiverConnectionId: "receiver_connection_id",
-    channelId: "channel_id"
-  })),
-  result: Schema.Struct({
+  }),
+  result: Struct({
     channelId: Schema.String,
     receiverConnectionId: Schema.String,
     rid: Schema.String,
     senderConnectionId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({
-    channelId: "channel_id",
-    receiverConnectionId: "receiver_connection_id",
-    senderConnectionId: "sender_connection_id"
-  }))
+  })
 })
 
 /**
@@ -267,33 +287,23 @@ export const RequestSimulcastRid = make("RequestSimulcastRid", {
  * connection (section 4.7).
  *
  * @category methods
+ * @since 0.1.0
  */
 export const RequestSpotlightRid = make("RequestSpotlightRid", {
   version: "2025.2.0",
-  params: Schema.Struct({
+  params: Struct({
     spotlightFocusRid: Rid,
     spotlightUnfocusRid: Rid,
     sendConnectionId: Schema.optionalKey(Schema.String),
     recvConnectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({
-    spotlightFocusRid: "spotlight_focus_rid",
-    spotlightUnfocusRid: "spotlight_unfocus_rid",
-    sendConnectionId: "send_connection_id",
-    recvConnectionId: "recv_connection_id",
-    channelId: "channel_id"
-  })),
-  result: Schema.Struct({
+  }),
+  result: Struct({
     channelId: Schema.String,
     recvConnectionId: Schema.String,
     spotlightFocusRid: Schema.String,
     spotlightUnfocusRid: Schema.String
-  }).pipe(encodeKeys({
-    channelId: "channel_id",
-    recvConnectionId: "recv_connection_id",
-    spotlightFocusRid: "spotlight_focus_rid",
-    spotlightUnfocusRid: "spotlight_unfocus_rid"
-  }))
+  })
 })
 
 /**
@@ -301,36 +311,30 @@ export const RequestSpotlightRid = make("RequestSpotlightRid", {
  * one sender or (without `sendConnectionId`) for all (section 4.7).
  *
  * @category methods
+ * @since 0.1.0
  */
 export const ResetSpotlightRid = make("ResetSpotlightRid", {
   version: "2025.2.0",
-  params: Schema.Struct({
+  params: Struct({
     sendConnectionId: Schema.optionalKey(Schema.String),
     recvConnectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({
-    sendConnectionId: "send_connection_id",
-    recvConnectionId: "recv_connection_id",
-    channelId: "channel_id"
-  })),
-  result: Schema.Struct({
+  }),
+  result: Struct({
     channelId: Schema.String,
     recvConnectionId: Schema.String
-  }).pipe(encodeKeys({
-    channelId: "channel_id",
-    recvConnectionId: "recv_connection_id"
-  }))
+  })
 })
 
 const putMetadata = <Metadata extends PureSchema>(metadata: Metadata) =>
   make("PutSignalingNotifyMetadata", {
     version: "2025.2.0",
-    params: Schema.Struct({
+    params: Struct({
       metadata,
       push: Schema.optionalKey(Schema.Boolean),
       connectionId: Schema.optionalKey(Schema.String),
       channelId: Schema.optionalKey(Schema.String)
-    }).pipe(encodeKeys({ connectionId: "connection_id", channelId: "channel_id" })),
+    }),
     result: metadata
   })
 
@@ -342,6 +346,7 @@ const putMetadata = <Metadata extends PureSchema>(metadata: Metadata) =>
  * `withMetadata(schema)` is the same method for metadata of your own type.
  *
  * @category methods
+ * @since 0.1.0
  */
 export const PutSignalingNotifyMetadata = {
   ...putMetadata(Schema.Json),
@@ -350,13 +355,13 @@ export const PutSignalingNotifyMetadata = {
 
 /** One `{ key, value }` struct per member, so that a value is checked against its own key. */
 const itemParams = <Value extends PureSchema, Key extends PureSchema>(key: Key, value: Value) =>
-  Schema.Struct({
+  Struct({
     key,
     value,
     push: Schema.optionalKey(Schema.Boolean),
     connectionId: Schema.optionalKey(Schema.String),
     channelId: Schema.optionalKey(Schema.String)
-  }).pipe(encodeKeys({ connectionId: "connection_id", channelId: "channel_id" }))
+  })
 
 const putItem = <P extends PureSchema>(params: P) =>
   make("PutSignalingNotifyMetadataItem", { version: "2025.2.0", params, result: Schema.Json })
@@ -366,6 +371,7 @@ const putItem = <P extends PureSchema>(params: P) =>
  * metadata.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface ItemParams<Key extends string, Value> {
   readonly key: Key
@@ -397,6 +403,7 @@ const withMetadata = <const Fields extends Readonly<Record<string, PureSchema>>>
  * is one of the struct's members and `value` has that member's type.
  *
  * @category methods
+ * @since 0.1.0
  */
 export const PutSignalingNotifyMetadataItem = {
   ...putItem(itemParams(Schema.String, Schema.Json)),
@@ -407,6 +414,7 @@ export const PutSignalingNotifyMetadataItem = {
  * The methods that Sora 2025.2 grants over RPC (section 4.2).
  *
  * @category methods
+ * @since 0.1.0
  */
 export const known: ReadonlyArray<Any> = [
   RequestSimulcastRid,

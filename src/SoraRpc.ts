@@ -8,6 +8,8 @@
  * Nothing is retried: methods have side effects. When the connection breaks
  * every waiting call fails with `Disconnected`; so does every later one, unless
  * the connection is made again.
+ *
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -28,6 +30,7 @@ import { type Disconnected, InvalidOptions, type RpcError, type TimeoutError } f
  * Options of one call.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface CallOptions {
   /**
@@ -45,6 +48,7 @@ export interface CallOptions {
  * Options of the service.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Options {
   /** Timeout of calls that name none. Default 5 seconds, as in the official SDKs. */
@@ -75,6 +79,7 @@ export interface Options {
  * Calls methods of Sora over one connection.
  *
  * @category services
+ * @since 0.1.0
  */
 export class SoraRpc extends Context.Service<SoraRpc, {
   /** The methods that the server granted in its latest offer, verbatim. */
@@ -124,6 +129,7 @@ const checkOptions = check(RpcOptions)
  * fails the waiting calls with `Disconnected`.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*(
   options: Options = {}
@@ -145,6 +151,7 @@ export const make = Effect.fnUntraced(function*(
  * your own ({@link RpcTransport.layer}): of another SDK, or in memory.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerWith = (options: Options): Layer.Layer<SoraRpc, InvalidOptions, RpcTransport.RpcTransport> =>
   Layer.effect(SoraRpc, make(options))
@@ -153,6 +160,7 @@ export const layerWith = (options: Options): Layer.Layer<SoraRpc, InvalidOptions
  * {@link layerWith} with the default options.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer: Layer.Layer<SoraRpc, InvalidOptions, RpcTransport.RpcTransport> = layerWith({})
 
@@ -170,6 +178,7 @@ export const layer: Layer.Layer<SoraRpc, InvalidOptions, RpcTransport.RpcTranspo
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerTest = <R = never>(
   handlers: ReadonlyArray<SoraMethod.Handled<R>>,
@@ -205,6 +214,7 @@ const wrap = <M extends SoraMethod.Any>(method: M) =>
  * Calls {@link SoraMethod.RequestSimulcastRid}.
  *
  * @category calls
+ * @since 0.1.0
  */
 export const requestSimulcastRid = wrap(SoraMethod.RequestSimulcastRid)
 
@@ -212,6 +222,7 @@ export const requestSimulcastRid = wrap(SoraMethod.RequestSimulcastRid)
  * Calls {@link SoraMethod.RequestSpotlightRid}.
  *
  * @category calls
+ * @since 0.1.0
  */
 export const requestSpotlightRid = wrap(SoraMethod.RequestSpotlightRid)
 
@@ -219,6 +230,7 @@ export const requestSpotlightRid = wrap(SoraMethod.RequestSpotlightRid)
  * Calls {@link SoraMethod.ResetSpotlightRid}.
  *
  * @category calls
+ * @since 0.1.0
  */
 export const resetSpotlightRid = wrap(SoraMethod.ResetSpotlightRid)
 
@@ -226,6 +238,7 @@ export const resetSpotlightRid = wrap(SoraMethod.ResetSpotlightRid)
  * Calls {@link SoraMethod.PutSignalingNotifyMetadata}.
  *
  * @category calls
+ * @since 0.1.0
  */
 export const putSignalingNotifyMetadata = wrap(SoraMethod.PutSignalingNotifyMetadata)
 
@@ -233,5 +246,6 @@ export const putSignalingNotifyMetadata = wrap(SoraMethod.PutSignalingNotifyMeta
  * Calls {@link SoraMethod.PutSignalingNotifyMetadataItem}.
  *
  * @category calls
+ * @since 0.1.0
  */
 export const putSignalingNotifyMetadataItem = wrap(SoraMethod.PutSignalingNotifyMetadataItem)

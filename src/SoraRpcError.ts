@@ -5,11 +5,14 @@
  * `Disconnected` (the connection ended while the call waited, or before it).
  *
  * `RpcError` has a `reason`, so `Effect.catchReason("RpcError", "ServerError",
- * …)` handles one cause and leaves the others. `code`, `message` and `data` are
- * those that the error objects of the official Sora SDKs carry.
+ * …)` handles one and leaves the others. An error with a `reason` has it as its
+ * `cause` too, where `Cause.pretty` and every logger look. `code`, `message` and
+ * `data` are those that the error objects of the official Sora SDKs carry.
  *
  * Messages name the method, the rule or the path of the offending member. They
  * never contain params, results or metadata, which may hold secrets.
+ *
+ * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
@@ -23,6 +26,7 @@ const Data: Schema.Codec<Schema.Json> = Schema.Any
  * `message` and `data` are verbatim; an absent `data` stays absent.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class ServerError extends Schema.TaggedError<ServerError>()("ServerError", {
   code: Schema.Int,
@@ -35,6 +39,7 @@ export class ServerError extends Schema.TaggedError<ServerError>()("ServerError"
  * Nothing was sent. Its code is JSON-RPC's "method not found", -32601.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class MethodNotAvailable extends Schema.TaggedError<MethodNotAvailable>()("MethodNotAvailable", {
   method: Schema.String,
@@ -54,6 +59,7 @@ export class MethodNotAvailable extends Schema.TaggedError<MethodNotAvailable>()
  * "invalid params", -32602.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class InvalidParams extends Schema.TaggedError<InvalidParams>()("InvalidParams", {
   issue: Schema.String,
@@ -71,6 +77,7 @@ export class InvalidParams extends Schema.TaggedError<InvalidParams>()("InvalidP
  * JSON-RPC's "internal error", -32603.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class InvalidResult extends Schema.TaggedError<InvalidResult>()("InvalidResult", {
   issue: Schema.String
@@ -87,6 +94,7 @@ export class InvalidResult extends Schema.TaggedError<InvalidResult>()("InvalidR
  * Its code is JSON-RPC's "invalid request", -32600.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("ProtocolViolation", {
   rule: Schema.String
@@ -102,6 +110,7 @@ export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("
  * less where the peer announced less. Nothing was sent.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class PayloadTooLarge extends Schema.TaggedError<PayloadTooLarge>()("PayloadTooLarge", {
   /** Size of the frame as it would have been sent, in bytes. */
@@ -120,6 +129,7 @@ export class PayloadTooLarge extends Schema.TaggedError<PayloadTooLarge>()("Payl
  * refused the frame, or too many calls are waiting already.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", {
   /** What stood in the way, for a person to read. */
@@ -136,6 +146,7 @@ export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable"
  * Why a call failed other than by time or by disconnection.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export const RpcErrorReason = Schema.Union([
   ServerError,
@@ -151,6 +162,7 @@ export const RpcErrorReason = Schema.Union([
  * Why a call failed other than by time or by disconnection.
  *
  * @category reasons
+ * @since 0.1.0
  */
 export type RpcErrorReason = typeof RpcErrorReason.Type
 
@@ -159,6 +171,7 @@ export type RpcErrorReason = typeof RpcErrorReason.Type
  * that was sent, or would have been.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class RpcError extends Schema.TaggedError<RpcError>()("RpcError", {
   method: Schema.String,
@@ -167,6 +180,10 @@ export class RpcError extends Schema.TaggedError<RpcError>()("RpcError", {
   /** The server's message verbatim, or what went wrong on this side. */
   override get message(): string {
     return this.reason._tag === "ServerError" ? this.reason.message : `${this.method}: ${this.reason.message}`
+  }
+  /** The `reason`. */
+  override get cause(): RpcErrorReason {
+    return this.reason
   }
   /** The server's code, or the JSON-RPC code that fits what went wrong on this side. */
   get code(): number {
@@ -184,6 +201,7 @@ export class RpcError extends Schema.TaggedError<RpcError>()("RpcError", {
  * `Effect.timeout` has the same tag.)
  *
  * @category errors
+ * @since 0.1.0
  */
 export class TimeoutError extends Schema.TaggedError<TimeoutError>()("TimeoutError", {
   method: Schema.String,
@@ -202,6 +220,7 @@ export class TimeoutError extends Schema.TaggedError<TimeoutError>()("TimeoutErr
  * why. The server may still have acted on a call that was sent.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class Disconnected extends Schema.TaggedError<Disconnected>()("Disconnected", {
   reason: DisconnectReason
@@ -210,12 +229,17 @@ export class Disconnected extends Schema.TaggedError<Disconnected>()("Disconnect
   override get message(): string {
     return "Disconnected"
   }
+  /** The `reason`. */
+  override get cause(): DisconnectReason {
+    return this.reason
+  }
 }
 
 /**
  * How a call fails: one of these three.
  *
  * @category errors
+ * @since 0.1.0
  */
 export const SoraRpcError = Schema.Union([RpcError, TimeoutError, Disconnected])
 
@@ -223,6 +247,7 @@ export const SoraRpcError = Schema.Union([RpcError, TimeoutError, Disconnected])
  * How a call fails: one of these three.
  *
  * @category errors
+ * @since 0.1.0
  */
 export type SoraRpcError = typeof SoraRpcError.Type
 
@@ -232,6 +257,7 @@ export type SoraRpcError = typeof SoraRpcError.Type
  * value.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class InvalidOptions extends Schema.TaggedError<InvalidOptions>()("InvalidOptions", {
   issue: Schema.String

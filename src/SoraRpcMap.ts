@@ -18,8 +18,10 @@
  * connection too. This one forgets a failure at once, and a connection when its
  * state is `Disconnected`, so that the next one who asks connects anew. (Its
  * calls fail a little earlier than that: before asking again wait for its
- * `changes` to end, or a moment.) Who holds the dead connection keeps it: nothing
- * is exchanged under them.
+ * `changes` to end, or a moment.) Whoever holds the dead connection keeps it; it
+ * is not replaced by another one.
+ *
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -40,6 +42,7 @@ import type { InvalidOptions } from "./SoraRpcError.ts"
  * How connections are made, and how long they stay.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Options<R = never> {
   /**
@@ -69,6 +72,7 @@ const checkOptions = check(Schema.Struct({
  * `contextEffect`, `contextEffectOption`, `invalidate`.
  *
  * @category services
+ * @since 0.1.0
  */
 export class SoraRpcMap
   extends Context.Service<SoraRpcMap, LayerMap.LayerMap<string, SoraRpc | SoraConnection, SoraConnectionError>>()(
@@ -81,13 +85,14 @@ export class SoraRpcMap
  * their waiting calls fail with `Disconnected`. Asking a closed map interrupts.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*<R = never>(
   options: Options<R>
 ): Effect.fn.Return<SoraRpcMap["Service"], InvalidOptions, R | Scope.Scope> {
   yield* checkOptions(options)
   const scope = yield* Effect.scope
-  // Which connection of a channel the map has now, so that an old one that ends late does not take a new one along.
+  // Which connection of a channel the map has now: an old one that ends late must not make it forget the new one.
   const newest = new Map<string, symbol>()
   const forgets = new WeakMap<SoraConnection["Service"], Effect.Effect<unknown>>()
 
@@ -96,8 +101,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
       const self = Symbol(channelId)
       newest.set(channelId, self)
       const isNewest = () => newest.get(channelId) === self
-      // Beside, and in the map's scope: forgetting may close the very scope that this runs in. It starts
-      // immediately so that who sees the failure and asks again does not get the same failure again.
+      // In a fiber of the map's scope, because forgetting may close the very scope that this runs in. It starts at once,
+      // so that whoever sees the failure and asks again does not get the same failure again.
       const forget = Effect.suspend(() => isNewest() ? map.invalidate(channelId) : Effect.void).pipe(
         Effect.forkIn(scope, { startImmediately: true })
       )
@@ -122,8 +127,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
     { idleTimeToLive: options.idleTimeToLive }
   )
 
-  // Who sees the state may ask again before the watcher above had its turn. Only once: a server that ends every
-  // connection at once must not make this a loop.
+  // Whoever sees that a connection is dead may ask again before the watcher above has run. It is forgotten here only
+  // once: a server that ends every connection at once must not make this a loop.
   const contextEffect = Effect.fnUntraced(function*(channelId: string) {
     const borrowed = yield* Scope.fork(yield* Effect.scope)
     const context = yield* Scope.provide(map.contextEffect(channelId), borrowed)
@@ -151,6 +156,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer = <R = never>(options: Options<R>): Layer.Layer<SoraRpcMap, InvalidOptions, R> =>
   Layer.effect(SoraRpcMap, make(options))
@@ -165,6 +171,7 @@ export const layer = <R = never>(options: Options<R>): Layer.Layer<SoraRpcMap, I
  * ```
  *
  * @category getters
+ * @since 0.1.0
  */
 export const get = (
   channelId: string
@@ -175,6 +182,7 @@ export const get = (
  * {@link get} as an effect: the connection is held until the scope closes.
  *
  * @category getters
+ * @since 0.1.0
  */
 export const contextEffect = (
   channelId: string
@@ -187,6 +195,7 @@ export const contextEffect = (
  * go.
  *
  * @category combinators
+ * @since 0.1.0
  */
 export const invalidate = (channelId: string): Effect.Effect<void, never, SoraRpcMap> =>
   SoraRpcMap.use((map) => map.invalidate(channelId))

@@ -18,8 +18,7 @@ const listen = (channel: RpcChannel.RpcChannel) => {
     onFrame: (frame) => frames.push(frame),
     onMalformed: (detail) => malformed.push(detail),
     onEnd: (reason) => ends.push(reason),
-    onWritable: () => void writable++,
-    onInterrupted() {}
+    onWritable: () => void writable++
   })
   return { frames, malformed, ends, writable: () => writable }
 }
@@ -155,16 +154,24 @@ describe("fromDataChannel", () => {
       assert.deepStrictEqual([fake.readyState, fake.listenerCount], ["open", 0])
     }))
 
+  it.effect("has an owner who listens to frames alone, whatever else happens", () =>
+    Effect.gen(function*() {
+      const fake = new FakeDataChannel()
+      const frames: Array<string> = []
+      const channel = yield* RpcChannel.fromDataChannel(fake)
+      channel.listenUnsafe({ onFrame: (frame) => frames.push(frame) })
+      fake.emit("message", { data: 42 })
+      fake.emit("bufferedamountlow", {})
+      fake.emit("message", { data: "{}" })
+      fake.close()
+      channel.listenUnsafe({ onFrame: (frame) => frames.push(frame) })
+      assert.deepStrictEqual(frames, ["{}"])
+    }))
+
   it.effect("has one owner at a time", () =>
     Effect.gen(function*() {
       const [channel] = yield* RpcChannel.makePair
-      const detach = channel.listenUnsafe({
-        onFrame() {},
-        onMalformed() {},
-        onEnd() {},
-        onWritable() {},
-        onInterrupted() {}
-      })
+      const detach = channel.listenUnsafe({ onFrame() {} })
       assert.throws(() => listen(channel))
       detach()
       listen(channel)

@@ -79,6 +79,28 @@ describe("the known methods", () => {
   }
 })
 
+describe("Struct", () => {
+  const Room = SoraMethod.Struct({
+    roomId: Schema.String,
+    h264Params: Schema.optionalKey(Schema.Json),
+    region: Schema.optionalKey(Schema.Finite)
+  }, { region: "REGION" })
+  it.effect("has snake_case names on the wire, and the exceptions given", () =>
+    Effect.gen(function*() {
+      for (
+        const [own, wire] of [
+          [{ roomId: "lobby" }, { room_id: "lobby" }],
+          [{ roomId: "lobby", h264Params: 1, region: 2 }, { room_id: "lobby", h264_params: 1, REGION: 2 }]
+        ] as const
+      ) {
+        assert.deepStrictEqual(yield* Schema.encodeEffect(Room)(own), wire)
+        assert.deepStrictEqual(yield* Schema.decodeUnknownEffect(Room)(wire), own)
+      }
+    }))
+  it("refuses two members of one name", () =>
+    assert.throws(() => SoraMethod.Struct({ roomId: Schema.String, room_id: Schema.String })))
+})
+
 const epoch = new Date(0)
 
 describe("withMetadata", () => {

@@ -71,6 +71,22 @@ describe("call", () => {
   })
 })
 
+describe("SoraMethod.Struct", () => {
+  it("types its members as Schema.Struct does", () => {
+    const Own = SoraMethod.make("Own", {
+      params: SoraMethod.Struct({ roomId: Schema.String, since: Schema.optionalKey(Schema.Date) }, { since: "SINCE" }),
+      result: SoraMethod.Struct({ memberCount: Schema.Int })
+    })
+    expectTypeOf(rpc.call(Own, { roomId: "lobby" })).toEqualTypeOf<
+      Effect.Effect<{ readonly memberCount: number }, Errors>
+    >()
+    // @ts-expect-error the name on the wire
+    void rpc.call(Own, { room_id: "lobby" })
+    // @ts-expect-error an exception for no member
+    void SoraMethod.Struct({ roomId: Schema.String }, { room: "ROOM" })
+  })
+})
+
 describe("notify", () => {
   it("gives nothing and cannot time out", () => {
     expectTypeOf(rpc.notify(Own, { at: new Date(0) })).toEqualTypeOf<

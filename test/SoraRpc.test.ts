@@ -15,11 +15,7 @@ const makeClient = Effect.fnUntraced(function*(options?: Partial<Client.Options>
   const [client, server] = yield* RpcChannel.makePair
   const sent: Array<any> = []
   server.listenUnsafe({
-    onFrame: (frame) => sent.push(JSON.parse(frame)),
-    onWritable: () => {},
-    onInterrupted: () => {},
-    onMalformed: () => {},
-    onEnd: () => {}
+    onFrame: (frame) => sent.push(JSON.parse(frame))
   })
   const rpc = yield* Client.make(RpcTransport.make(client, { methods: ["m"] }), {
     defaultTimeout: "5 seconds",

@@ -10,13 +10,20 @@ import { Version } from "../src/internal/version.ts"
 
 const source = (file: string) => resolve(import.meta.dirname, "../src", file)
 
-/** Every module that a file imports at run time, through all of ours. */
-const graph = (entry: string, seen = new Set<string>(), foreign = new Set<string>()): Set<string> => {
+const RunTime = /^(?:import|export)\s(?!type\s)[^"]*?from "([^"]+)"/gm
+const All = /^(?:import|export)\s[^"]*?from "([^"]+)"/gm
+
+/** Every module that a file imports, at run time or in types too, through all of ours. */
+const graph = (
+  entry: string,
+  imports = RunTime,
+  seen = new Set<string>(),
+  foreign = new Set<string>()
+): Set<string> => {
   if (seen.has(entry)) return foreign
   seen.add(entry)
-  const imports = readFileSync(entry, "utf8").matchAll(/^(?:import|export)\s(?!type\s)[^"]*?from "([^"]+)"/gm)
-  for (const [, specifier] of imports) {
-    if (specifier!.startsWith(".")) graph(resolve(dirname(entry), specifier!), seen, foreign)
+  for (const [, specifier] of readFileSync(entry, "utf8").matchAll(imports)) {
+    if (specifier!.startsWith(".")) graph(resolve(dirname(entry), specifier!), imports, seen, foreign)
     else foreign.add(specifier!)
   }
   return foreign
@@ -32,9 +39,10 @@ describe("imports", () => {
     assert.include([...graph(source("node/index.ts"))], "werift")
   })
 
-  for (const file of ["SoraRpc.ts", "SoraMethod.ts", "RpcChannel.ts", "SoraRpcError.ts"]) {
-    it(`${file} rests on stable modules of Effect alone`, () => {
-      for (const specifier of graph(source(file))) {
+  const calling = ["SoraRpc", "SoraMethod", "RpcChannel", "RpcTransport", "SoraRpcError", "DisconnectReason"]
+  for (const file of calling) {
+    it(`${file} rests on stable modules of Effect alone, in its types too`, () => {
+      for (const specifier of graph(source(`${file}.ts`), All)) {
         if (!specifier.startsWith("effect/")) continue
         const module = resolve(import.meta.dirname, "../node_modules/effect/src", `${specifier.slice(7)}.ts`)
         assert.match(readFileSync(module, "utf8"), /@stability stable/, specifier)

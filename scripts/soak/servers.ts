@@ -2,9 +2,10 @@
  * Servers that our client connects to, and should not have.
  */
 import { SoraMethod } from "effect-sora-rpc"
-import { SoraFaults, SoraServer } from "effect-sora-rpc/server"
+import { SoraServer } from "effect-sora-rpc/server"
 import * as Effect from "effect/Effect"
 import type { RTCDataChannel } from "werift"
+import { malformed } from "../../src/server/internal/malformed.ts"
 import * as ScriptedPeer from "../../test/utils/scriptedPeer.ts"
 import * as ScriptedSora from "../../test/utils/scriptedSora.ts"
 import { tcpServer } from "./connecting.ts"
@@ -196,7 +197,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
               sendOn(rpc, response)
               if (dice.chance(0.3)) sendOn(rpc, dice.pick(seen))
               if (dice.chance(0.5)) return
-              const wrong = dice.pick(SoraFaults.malformed)(String(id + dice.below(3)), response)
+              const wrong = dice.pick(malformed)(String(id + dice.below(3)), response)
               sendOn(rpc, typeof wrong === "string" ? wrong : Buffer.from(wrong))
               sendOn(rpc, Nonsense.frame(dice, JSON.parse(response)))
             })

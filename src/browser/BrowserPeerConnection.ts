@@ -1,5 +1,7 @@
 /**
  * Peer connections in a page, through the browser's own WebRTC.
+ *
+ * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
 import * as PeerConnection from "../PeerConnection.ts"
@@ -9,6 +11,7 @@ import * as PeerConnection from "../PeerConnection.ts"
  * laid over what the offer says: certificates, for example.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerWith = (configuration: RTCConfiguration): Layer.Layer<PeerConnection.PeerConnection> =>
   // Looked up when it is built, so that a module can be imported where there is no WebRTC, as when a page is rendered
@@ -24,5 +27,6 @@ export const layerWith = (configuration: RTCConfiguration): Layer.Layer<PeerConn
  * `PeerConnection` through the page's `RTCPeerConnection`.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer: Layer.Layer<PeerConnection.PeerConnection> = layerWith({})

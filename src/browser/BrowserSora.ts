@@ -1,6 +1,8 @@
 /**
  * Everything wired for a page: signaling over its `WebSocket`, and WebRTC
  * through its `RTCPeerConnection`.
+ *
+ * @since 0.1.0
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
@@ -12,12 +14,15 @@ import type { PeerConnection } from "../PeerConnection.ts"
 import * as SoraConnection from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import type * as SoraRpc from "../SoraRpc.ts"
+import type { InvalidOptions } from "../SoraRpcError.ts"
+import * as SoraRpcMap from "../SoraRpcMap.ts"
 import * as BrowserPeerConnection from "./BrowserPeerConnection.ts"
 
 /**
  * What to connect to, and how to call.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Options extends Omit<SoraConnection.Options, "headers" | "media"> {
   /**
@@ -32,13 +37,15 @@ export interface Options extends Omit<SoraConnection.Options, "headers" | "media
 
 /**
  * What a connection needs in a page: its WebRTC and its WebSocket.
+ * `configuration` is that of `BrowserPeerConnection.layerWith`.
  *
  * @category layers
+ * @since 0.1.0
  */
-export const layerPlatform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor> = Layer.merge(
-  BrowserPeerConnection.layer,
-  Socket.layerWebSocketConstructorGlobal
-)
+export const layerPlatform = (
+  configuration: RTCConfiguration = {}
+): Layer.Layer<PeerConnection | Socket.WebSocketConstructor> =>
+  Layer.merge(BrowserPeerConnection.layerWith(configuration), Socket.layerWebSocketConstructorGlobal)
 
 /**
  * Connects to Sora and provides `SoraRpc` and `SoraConnection` over that
@@ -54,16 +61,18 @@ export const layerPlatform: Layer.Layer<PeerConnection | Socket.WebSocketConstru
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer = (
   options: Options
 ): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
-  Wired.layer(options, layerPlatform)
+  Wired.layer(options, layerPlatform())
 
 /**
  * {@link layer} with its options from `Config`.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerConfig = (
   options: Config.Wrap<Options>
@@ -73,10 +82,36 @@ export const layerConfig = (
 > => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /**
+ * {@link SoraRpcMap.SoraRpcMap} for a page: a connection per channel id, made
+ * when first asked for with `SoraRpcMap.get`, shared, and closed when nobody has
+ * used it for `idleTimeToLive` (default zero: at once). Give a function where
+ * options depend on the channel, such as an access token that names it.
+ *
+ * ```ts
+ * program.pipe(Effect.provide(BrowserSora.layerMap({
+ *   signalingUrls: ["wss://sora.example.com/signaling"],
+ *   role: "recvonly"
+ * }, { idleTimeToLive: "1 minute" })))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMap = (
+  options: Omit<Options, "channelId"> | ((channelId: string) => Omit<Options, "channelId">),
+  map?: Pick<SoraRpcMap.Options, "idleTimeToLive">
+): Layer.Layer<SoraRpcMap.SoraRpcMap, InvalidOptions> =>
+  SoraRpcMap.layer({
+    ...map,
+    lookup: (channelId) => layer({ ...(typeof options === "function" ? options(channelId) : options), channelId })
+  })
+
+/**
  * The tracks that other connections send, as the page's own events. The id of
  * `streams[0]` is the sender's connection id.
  *
  * @category accessors
+ * @since 0.1.0
  */
 export const tracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConnection> = Stream.unwrap(
   // The page's RTCPeerConnection made them.

@@ -1,8 +1,7 @@
 /**
- * What throws in code of somebody else's that is called from here: a caller's
- * fiber with an observer that throws, a listener, a WebRTC implementation. It
- * is theirs to hear of, once, as if nobody had called them, and nobody else's
- * calls may suffer from it.
+ * What somebody else's code throws when it is called from here: an observer of a
+ * caller's fiber, a listener, a WebRTC implementation. Its owner is told once, as
+ * of any uncaught exception, and no other call may suffer from it.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

@@ -1,7 +1,7 @@
 /**
- * Whoever waits for something of ours is woken in the middle of the loop that
- * makes it happen, and what its observers throw would come up there, before the
- * others are told. So it goes on from its own place in the scheduler.
+ * A fiber that waits for an event is resumed within the loop that tells everybody
+ * of it: what an observer of that fiber throws would come up there, before the
+ * others are told. So such a fiber first yields, and goes on from the scheduler.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"

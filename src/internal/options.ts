@@ -16,12 +16,12 @@ const format = SchemaIssue.makeFormatterStandardSchemaV1({
 })
 
 /**
- * The milliseconds of a `Duration.Input`; nothing for what is none.
+ * The milliseconds of a `Duration.Input`; undefined for anything else.
  *
  * @internal
  */
 export const millisOf = (input: unknown): number | undefined => {
-  // Effect takes what is NaN or absent for no time at all, and throws for what else is no duration.
+  // Effect takes NaN and undefined for zero, and throws for anything else that is no duration.
   if (typeof input === "number") return Number.isNaN(input) ? undefined : input
   if (input === null || input === undefined) return undefined
   try {
@@ -53,7 +53,7 @@ export const Count = Schema.Number.check(
 )
 
 /**
- * What is wrong with the options, in one line; nothing when they fit.
+ * What is wrong with the options, in one line; undefined when they fit.
  *
  * @internal
  */

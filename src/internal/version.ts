@@ -1,2 +1,6 @@
-/** The version in package.json; a test holds the two together. */
+/**
+ * The version in package.json; a test holds the two together.
+ *
+ * @internal
+ */
 export const Version = "0.1.0"

@@ -1,7 +1,8 @@
 /**
  * Peer connections on Node, through werift.
+ *
+ * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { PeerConfig } from "werift"
 import { PeerConnection } from "../PeerConnection.ts"
@@ -11,6 +12,7 @@ import * as Werift from "./internal/werift/peer.ts"
  * A werift configuration that uses the loopback interface alone, for tests.
  *
  * @category options
+ * @since 0.1.0
  */
 export const loopback: Partial<PeerConfig> = Werift.loopback
 
@@ -19,24 +21,23 @@ export const loopback: Partial<PeerConfig> = Werift.loopback
  * for what only werift knows: interfaces, ports, codecs.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerWith = (config: Partial<PeerConfig>): Layer.Layer<PeerConnection> =>
   Layer.succeed(PeerConnection, {
     environment: `Node.js ${process.versions.node}, werift`,
     make: ({ iceServers, iceTransportPolicy }) =>
-      Effect.map(
-        Werift.make({
-          iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls: [...urls], ...credentials })),
-          iceTransportPolicy,
-          ...config
-        }),
-        (peer) => peer
-      )
+      Werift.make({
+        iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls: [...urls], ...credentials })),
+        iceTransportPolicy,
+        ...config
+      })
   })
 
 /**
  * `PeerConnection` through werift.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer: Layer.Layer<PeerConnection> = layerWith({})

@@ -2,17 +2,20 @@
  * Everything wired for Node: signaling over `ws`, which unlike Node's own
  * WebSocket says why a URL did not open and can be cut off, and WebRTC through
  * werift.
+ *
+ * @since 0.1.0
  */
 import * as NodeWS from "@effect/platform-node/NodeWS"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Socket } from "effect/socket"
-import type { PeerConfig } from "werift"
+import * as Stream from "effect/Stream"
+import type { PeerConfig, RTCTrackEvent } from "werift"
 import * as Wired from "../internal/connection/wired.ts"
 import { MaxSignalingBytes } from "../internal/limits.ts"
 import type { PeerConnection } from "../PeerConnection.ts"
-import type * as SoraConnection from "../SoraConnection.ts"
+import * as SoraConnection from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import type * as SoraRpc from "../SoraRpc.ts"
 import type { InvalidOptions } from "../SoraRpcError.ts"
@@ -23,6 +26,7 @@ import * as NodePeerConnection from "./NodePeerConnection.ts"
  * What to connect to, and how to call.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Options extends SoraConnection.Options {
   /** Options of the RPC service: default timeout, limits. */
@@ -58,9 +62,11 @@ const layerWebSocketConstructor: Layer.Layer<Socket.WebSocketConstructor> = Laye
 )
 
 /**
- * What a connection needs on Node: werift and a WebSocket constructor.
+ * What a connection needs on Node: werift and a WebSocket constructor. `config`
+ * is that of `NodePeerConnection.layerWith`.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerPlatform = (
   config: Partial<PeerConfig> = {}
@@ -81,6 +87,7 @@ export const layerPlatform = (
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer = (
   options: Options
@@ -91,6 +98,7 @@ export const layer = (
  * {@link layer} with its options from `Config`.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerConfig = (
   options: Config.Wrap<Options>
@@ -113,6 +121,7 @@ export const layerConfig = (
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerMap = (
   options: Omit<Options, "channelId"> | ((channelId: string) => Omit<Options, "channelId">),
@@ -122,3 +131,15 @@ export const layerMap = (
     ...map,
     lookup: (channelId) => layer({ ...(typeof options === "function" ? options(channelId) : options), channelId })
   })
+
+/**
+ * The tracks that other connections send, as werift's own events. The id of
+ * `streams[0]` is the sender's connection id.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const tracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConnection> = Stream.unwrap(
+  // werift made them.
+  Effect.map(SoraConnection.SoraConnection, ({ tracks }) => tracks as Stream.Stream<RTCTrackEvent>)
+)

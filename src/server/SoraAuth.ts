@@ -1,6 +1,8 @@
 /**
  * Who may connect to the development server, and what they are granted: what
  * Sora's authentication webhook decides (`sora-protocol.md` section 2.17).
+ *
+ * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -10,6 +12,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Jose from "jose"
 import { issueOf } from "../internal/options.ts"
+import { Struct } from "../internal/wire.ts"
 import type * as Signaling from "../Signaling.ts"
 import { Rid } from "../SoraMethod.ts"
 import { InvalidOptions } from "../SoraRpcError.ts"
@@ -19,6 +22,7 @@ import { InvalidOptions } from "../SoraRpcError.ts"
  * what the client asked for, or the server's default.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Grant {
   readonly clientId?: string
@@ -44,6 +48,7 @@ export interface Grant {
  * The connection is refused: the WebSocket is closed with 4490 and this reason.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class Refusal extends Schema.TaggedError<Refusal>()("Refusal", { reason: Schema.String }) {
   override get message(): string {
@@ -55,6 +60,7 @@ export class Refusal extends Schema.TaggedError<Refusal>()("Refusal", { reason: 
  * Decides about a connection from its `connect` message.
  *
  * @category models
+ * @since 0.1.0
  */
 export type Authenticate<R = never> = (connect: Signaling.Connect) => Effect.Effect<Grant, Refusal, R>
 
@@ -62,10 +68,11 @@ export type Authenticate<R = never> = (connect: Signaling.Connect) => Effect.Eff
  * Grants everything to everyone.
  *
  * @category hooks
+ * @since 0.1.0
  */
 export const grantAll: Authenticate = () => Effect.succeed({})
 
-const Claims = Schema.Struct({
+const Claims = Struct({
   channelId: Schema.optionalKey(Schema.String),
   rpcMethods: Schema.optionalKey(Schema.Array(Schema.String)),
   simulcast: Schema.optionalKey(Schema.Boolean),
@@ -77,15 +84,7 @@ const Claims = Schema.Struct({
   ignoreDisconnectWebsocket: Schema.optionalKey(Schema.Boolean),
   /** Seconds. */
   connectionLifetime: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)))
-}).pipe(Schema.encodeKeys({
-  channelId: "channel_id",
-  rpcMethods: "rpc_methods",
-  simulcastRequestRid: "simulcast_request_rid",
-  simulcastRpcRids: "simulcast_rpc_rids",
-  signalingNotifyMetadata: "signaling_notify_metadata",
-  ignoreDisconnectWebsocket: "ignore_disconnect_websocket",
-  connectionLifetime: "connection_lifetime"
-}))
+})
 
 const AccessToken = Schema.decodeUnknownResult(Schema.Struct({ access_token: Schema.String }))
 const decodeClaims = Schema.decodeUnknownResult(Claims)
@@ -151,6 +150,7 @@ const refusalOf = (jose: typeof Jose, cause: unknown): string => {
  * It needs the package `jose`.
  *
  * @category hooks
+ * @since 0.1.0
  */
 export const jwtClaims = (options?: { readonly secret?: Redacted.Redacted<string> | undefined }): Authenticate => {
   const issue = issueOfJwtOptions(options ?? {})

@@ -6,6 +6,8 @@
  * ```ts
  * SoraServer.layer({ faults: { drop: 0.1, killSocket: 0.05, lifeMax: "30 seconds", seed: 7 } })
  * ```
+ *
+ * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -20,6 +22,7 @@ import * as Schema from "effect/Schema"
  * die, a connection gets one at most.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Faults {
   /** A response is late by a random time of at most this. */
@@ -32,7 +35,7 @@ export interface Faults {
   readonly duplicate?: number | undefined
   /** A response is held back until another one has gone, or 100 milliseconds have passed. */
   readonly reorder?: number | undefined
-  /** A response is no valid one: one of {@link malformed}, at random. */
+  /** A response is no valid one: one of those of `sora-protocol.md` Appendix B that are not accepted, or no text. */
   readonly corrupt?: number | undefined
   /** A response has an id that no call has. */
   readonly wrongId?: number | undefined
@@ -75,6 +78,7 @@ export interface Faults {
  * How an established connection can be made to die; see {@link Faults}.
  *
  * @category models
+ * @since 0.1.0
  */
 export type ConnectionFault = "closeRpc" | "killSocket" | "killPeer" | "closeAbruptly"
 
@@ -94,6 +98,7 @@ const Time = Schema.optional(Schema.declare(isDuration, { expected: "a duration,
  * durations of at least 0. To decode, use {@link decode}.
  *
  * @category schemas
+ * @since 0.1.0
  */
 export const Faults: Schema.Codec<Faults> = Schema.Struct({
   delay: Time,
@@ -129,6 +134,7 @@ export const Faults: Schema.Codec<Faults> = Schema.Struct({
  * typo does not go unnoticed. The error names the member.
  *
  * @category decoding
+ * @since 0.1.0
  */
 export const decode: (input: unknown) => Effect.Effect<Faults, Schema.SchemaError> = Schema.decodeUnknownEffect(
   Faults,
@@ -139,56 +145,9 @@ export const decode: (input: unknown) => Effect.Effect<Faults, Schema.SchemaErro
  * {@link decode} for JSON text.
  *
  * @category decoding
+ * @since 0.1.0
  */
 export const decodeJson: (text: string) => Effect.Effect<Faults, Schema.SchemaError> = Schema.decodeUnknownEffect(
   Schema.fromJsonString(Faults),
   { onExcessProperty: "error" }
 )
-
-const Code = "\"code\":-32000"
-const Message = "\"message\":\"FAULT-INJECTED\""
-
-/**
- * Responses that are none: what stands in for the response to the request with
- * this id, which is JSON text, as is the response itself. Those of
- * `sora-protocol.md` Appendix B that are not accepted, and bytes that are no
- * text.
- *
- * @category models
- */
-export const malformed: ReadonlyArray<(id: string, response: string) => string | Uint8Array<ArrayBuffer>> = [
-  (id) => `{"jsonrpc":"2.0","id":${id},"result":1,"error":{${Code},${Message}}}`,
-  (id) => `{"jsonrpc":"2.0","id":${id}}`,
-  ...["", "\"jsonrpc\":null,", "\"jsonrpc\":2.0,", "\"jsonrpc\":\"2.1\",", "\"jsonrpc\":\"2.0 \","].map(
-    (version) => (id: string) => `{${version}"id":${id},"result":1}`
-  ),
-  ...[
-    "null",
-    "[1]",
-    "\"text\"",
-    `{${Message}}`,
-    `{"code":"1",${Message}}`,
-    `{"code":1.5,${Message}}`,
-    `{"code":1e3,${Message}}`,
-    `{"code":2147483648,${Message}}`,
-    `{${Code}}`,
-    `{${Code},"message":42}`,
-    `{${Code},"\\u0063ode":1,${Message}}`,
-    `{${Code},${Message},${Message}}`,
-    `{${Code},${Message},"data":1,"data":1}`
-  ].map((error) => (id: string) => `{"jsonrpc":"2.0","id":${id},"error":${error}}`),
-  (id) => `{"jsonrpc":"2.0","jsonrpc":"2.0","id":${id},"result":1}`,
-  (id) => `{"jsonrpc":"2.0","id":${id},"result":1,"\\u0072esult":1}`,
-  (id) => `{"jsonrpc":"2.0","id":${id},"\\u0069d":${id},"result":1}`,
-  ...["", "\"id\":null,", "\"id\":\"1\",", "\"id\":-1,", "\"id\":1.5,", "\"id\":1e2,", "\"id\":18446744073709551616,"]
-    .map((id) => () => `{"jsonrpc":"2.0",${id}"result":1}`),
-  ...["null", "true", "42", "\"text\"", "[]"].map((value) => () => value),
-  (_, response) => `[${response}]`,
-  (_, response) => response.slice(0, response.length >> 1),
-  (_, response) => `${response.slice(0, -1)},}`,
-  () => "not json",
-  // No UTF-8, no zlib, and a zlib stream that breaks off.
-  () => Uint8Array.of(0xff, 0xfe, 0x00, 0xc3, 0x28),
-  () => Uint8Array.of(0x78, 0x9c, 0xff, 0x00),
-  () => Uint8Array.of(0x78)
-]

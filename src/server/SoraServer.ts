@@ -11,6 +11,8 @@
  *
  * It is not Sora. It knows no clusters, recording or HTTP API, and where the
  * behaviour of a real Sora is not known it guesses: docstrings say where.
+ *
+ * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -45,6 +47,7 @@ import * as SoraFaults from "./SoraFaults.ts"
  * How the server behaves.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Options<R = never> {
   /** Address to listen on. Default `127.0.0.1`. */
@@ -106,6 +109,7 @@ export interface Options<R = never> {
  * A connection as the server sees it.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Connection {
   readonly connectionId: string
@@ -132,6 +136,7 @@ export interface Connection {
  * The server could not start, or could not do what was asked of it.
  *
  * @category errors
+ * @since 0.1.0
  */
 export class SoraServerError extends Schema.TaggedError<SoraServerError>()("SoraServerError", {
   message: Schema.String,
@@ -142,6 +147,7 @@ export class SoraServerError extends Schema.TaggedError<SoraServerError>()("Sora
  * A running development server.
  *
  * @category services
+ * @since 0.1.0
  */
 export class SoraServer extends Context.Service<SoraServer, {
   /** The signaling URL, `ws://127.0.0.1:PORT/signaling`. Any path is served. */
@@ -236,6 +242,7 @@ const issueOfOptions = issueOf(Schema.Struct({
  * Starts a server; it stops with the scope, and ends its connections first.
  *
  * @category constructors
+ * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*<R = never>(
   options: Options<R> = {}
@@ -379,6 +386,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
  * A server that runs as long as the layer.
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layer = <R = never>(options?: Options<R>): Layer.Layer<SoraServer, SoraServerError, R> =>
   Layer.effect(SoraServer, make(options))
@@ -393,6 +401,7 @@ export const layer = <R = never>(options?: Options<R>): Layer.Layer<SoraServer, 
  * ```
  *
  * @category layers
+ * @since 0.1.0
  */
 export const layerTest = <R = never>(
   connection: Omit<NodeSora.Options, "signalingUrls">,

@@ -1,5 +1,7 @@
 /**
  * `effect-sora-rpc/server`: the offline development server.
+ *
+ * @since 0.1.0
  */
 export * as SoraAuth from "./SoraAuth.ts"
 export * as SoraFaults from "./SoraFaults.ts"

@@ -3,7 +3,9 @@
  * another connection, under its sender's connection id.
  */
 import { assert, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
+import { SoraConnection } from "effect-sora-rpc"
+import { NodeSora } from "effect-sora-rpc/node"
 import { SoraServer } from "effect-sora-rpc/server"
 import { MediaStream, MediaStreamTrack, RtpHeader, RtpPacket } from "werift"
 import { connect, first } from "../utils/connect.ts"
@@ -18,15 +20,13 @@ it.live("what one connection sends another receives, also after the first has co
   Effect.gen(function*() {
     const { url } = yield* SoraServer.make()
     const viewer = yield* connect({ url, role: "recvonly" })
+    const tracks = Stream.provideService(NodeSora.tracks, SoraConnection.SoraConnection, viewer.connection)
     const { stream, track } = videoStream()
 
     const sendAndReceive = Effect.gen(function*() {
       const sender = yield* connect({ url, role: "sendonly", media: stream })
       const { connectionId } = yield* sender.connection.offer
-      const { streams, track: received } = yield* first(
-        viewer.connection.tracks,
-        ({ streams }) => streams[0]?.id === connectionId
-      )
+      const { streams, track: received } = yield* first(tracks, ({ streams }) => streams[0]?.id === connectionId)
       assert.strictEqual(received.kind, "video")
       assert.lengthOf(streams, 1)
       let sequenceNumber = 0
@@ -35,7 +35,7 @@ it.live("what one connection sends another receives, also after the first has co
         // A VP8 keyframe of one packet, as far as its first bytes tell.
         track.writeRtp(new RtpPacket(header, Buffer.from([0x10, 0x00, 0x9d, 0x01, 0x2a, 1, 2, 3])))
       }, 20)
-      yield* Effect.promise(() => (received as MediaStreamTrack).onReceiveRtp.asPromise()).pipe(
+      yield* Effect.promise(() => received.onReceiveRtp.asPromise()).pipe(
         Effect.timeout("10 seconds"),
         Effect.ensuring(Effect.sync(() => clearInterval(timer)))
       )

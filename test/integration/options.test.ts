@@ -33,6 +33,7 @@ describe("options of a connection", () => {
   const cases: ReadonlyArray<readonly [object, string]> = [
     [{ connectTimeout: NaN }, `connectTimeout: ${duration}`],
     [{ connectTimeout: -1, openTimeout: "soon", attemptDelay: null, disconnectTimeout: [1] }, "connectTimeout: "],
+    [{ maxInflatedBytes: 0 }, "maxInflatedBytes: Expected a whole number of at least 1"],
     [{ reconnect: 5 }, "reconnect: Expected true, false or a Schedule"],
     [{ retryConnect: "yes" }, "retryConnect: Expected true, false or a Schedule"],
     [{ conectTimeout: "s3cret" }, "conectTimeout: there is no option of this name"],

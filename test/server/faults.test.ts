@@ -10,6 +10,7 @@ import { execFile } from "node:child_process"
 import { promisify } from "node:util"
 import * as Channel from "../../src/internal/rpc/channel.ts"
 import { decodeResponse } from "../../src/internal/rpc/jsonRpc.ts"
+import { malformed } from "../../src/server/internal/malformed.ts"
 import { connect, reasonOf } from "../utils/connect.ts"
 
 /** Of machines that have other things to do; nothing here waits for it. */
@@ -107,7 +108,7 @@ describe("faults are checked", () => {
 describe("a response", slow, () => {
   for (const compress of [true, false]) {
     it(`malformed, on a label that is ${compress ? "" : "not "}compressed: none is taken for one`, () => {
-      for (const make of SoraFaults.malformed) {
+      for (const make of malformed) {
         const body = make("1", `{"jsonrpc":"2.0","id":1,"result":{"a":[1]}}`)
         let text = ""
         try {

@@ -16,11 +16,7 @@ export const make = Effect.fnUntraced(function*(
   const [client, server] = yield* RpcChannel.makePair
   const requests = yield* Queue.unbounded<any>()
   server.listenUnsafe({
-    onFrame: (frame) => Queue.offerUnsafe(requests, JSON.parse(frame)),
-    onWritable: () => {},
-    onInterrupted: () => {},
-    onMalformed: () => {},
-    onEnd: () => {}
+    onFrame: (frame) => Queue.offerUnsafe(requests, JSON.parse(frame))
   })
   const rpc = yield* makeRpc(client, { methods, ...options })
   return {

@@ -19,6 +19,7 @@ import type { SoraConnectionError } from "../../SoraConnectionError.ts"
  * here in camelCase; an absent one is not sent and takes Sora's default.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
   /**
@@ -51,7 +52,11 @@ export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
   readonly openTimeout?: Duration.Input | undefined
   /** Time that the server has to close its side on disconnect. Default 3 seconds. */
   readonly disconnectTimeout?: Duration.Input | undefined
-  /** Largest message to receive on a DataChannel, in bytes once inflated. Default 1,048,576. */
+  /**
+   * Largest message to receive on a DataChannel, in bytes once it is inflated. A
+   * larger RPC frame is dropped and counted, and its call times out. Default
+   * 1,048,576.
+   */
   readonly maxInflatedBytes?: number | undefined
   /**
    * Whether a connection that broke is made again, and when: `true` for
@@ -93,6 +98,7 @@ type ConnectMembersOfOurs =
  * the end.
  *
  * @category models
+ * @since 0.1.0
  */
 export type State =
   | { readonly _tag: "Connected"; readonly switched: boolean }
@@ -103,6 +109,7 @@ export type State =
  * One signaling message as it went over the wire.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface SignalingEvent {
   readonly direction: "sent" | "received"
@@ -121,6 +128,7 @@ export interface SignalingEvent {
  * that falls 1,024 events behind loses the oldest. They end with the connection.
  *
  * @category services
+ * @since 0.1.0
  */
 export class SoraConnection extends Context.Service<SoraConnection, {
   /** The server's offer: ids, `rpcMethods`, `metadata`, … Of the connection of now, or of the last one. */

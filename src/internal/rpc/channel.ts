@@ -3,8 +3,8 @@
  * by which its owner (a scope, a connection) says why it is over.
  */
 import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
-import type { DataChannelLike } from "../../PeerConnection.ts"
 import { InvalidOptions, PayloadTooLarge, Unavailable } from "../../SoraRpcError.ts"
+import type { DataChannelLike } from "../dataChannel.ts"
 import { isolated, report } from "../defects.ts"
 import { compression, DefaultMaxInflatedBytes } from "./compression.ts"
 
@@ -18,31 +18,34 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { fatal: true })
 
 /**
- * What the owner of a channel is told. Called synchronously; what it throws is
- * reported as an uncaught exception and goes no further.
+ * What the owner of a channel is told; only frames must be listened to. Called
+ * synchronously; what it throws is reported as an uncaught exception and goes no
+ * further.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Listener {
   /** A frame arrived, decompressed and decoded. */
   readonly onFrame: (frame: string) => void
   /** Frames can be sent again after {@link RpcChannel.isWritable} was false, or after an interruption. */
-  readonly onWritable: () => void
+  readonly onWritable?: (() => void) | undefined
   /**
    * The connection broke and is being made again: nothing that was sent will be
    * answered, and nothing can be sent until `onWritable`.
    */
-  readonly onInterrupted: (reason: DisconnectReason) => void
+  readonly onInterrupted?: ((reason: DisconnectReason) => void) | undefined
   /** A message arrived that is no text: broken zlib, over `maxInflatedBytes`, not UTF-8. It is lost. */
-  readonly onMalformed: (detail: string) => void
+  readonly onMalformed?: ((detail: string) => void) | undefined
   /** The channel ended. Nothing follows. */
-  readonly onEnd: (reason: DisconnectReason) => void
+  readonly onEnd?: ((reason: DisconnectReason) => void) | undefined
 }
 
 /**
  * One open channel for JSON-RPC frames.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface RpcChannel {
   /**
@@ -65,6 +68,7 @@ export interface RpcChannel {
  * How frames stand on the wire.
  *
  * @category models
+ * @since 0.1.0
  */
 export interface Options {
   /** The offer's `compress` of the label: each message is one zlib stream. Default false. */
@@ -101,23 +105,23 @@ export const makeCore = (onDetach: () => void) => {
         report(defect)
       }
     },
-    onMalformed: (detail: string) => isolated(() => listener?.onMalformed(detail)),
-    onWritable: () => isolated(() => listener?.onWritable()),
-    onInterrupted: (reason: DisconnectReason) => isolated(() => listener?.onInterrupted(reason)),
+    onMalformed: (detail: string) => isolated(() => listener?.onMalformed?.(detail)),
+    onWritable: () => isolated(() => listener?.onWritable?.()),
+    onInterrupted: (reason: DisconnectReason) => isolated(() => listener?.onInterrupted?.(reason)),
     end(reason: DisconnectReason) {
       if (ended !== undefined) return
       ended = reason
       isolated(onDetach)
       const last = listener
       listener = undefined
-      isolated(() => last?.onEnd(reason))
+      isolated(() => last?.onEnd?.(reason))
     },
     listenUnsafe(next: Listener) {
       if (listener !== undefined) {
         throw new InvalidOptions({ issue: "this connection's rpc channel is in use by another SoraRpc" })
       }
       if (ended !== undefined) {
-        next.onEnd(ended)
+        next.onEnd?.(ended)
         return () => {}
       }
       listener = next

@@ -2,43 +2,17 @@
  * What a method's schemas do, as functions made once.
  *
  * `Schema` needs 0.2 µs to decode a struct, 0.7 to encode one without unknown
- * members, and thrice as much when `encodeKeys` gives its members other names
- * (`channelId` is `channel_id`). So a struct is gone through here, member by
- * member: what is on the wire as it is here (a string, a literal) needs only
- * `Schema.is`, any other member its own codec. What does not pass goes through
- * the schema itself, which says what is wrong.
+ * members, and three times as much when its members have other names on the wire
+ * (`channelId` is `channel_id`). So a struct is converted here, member by member:
+ * a value that is the same in both forms (a string, a literal) needs only
+ * `Schema.is`, any other its own codec. Input that does not fit is given to the
+ * schema itself, which says what is wrong with it.
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
-
-type Names = Readonly<Record<string, PropertyKey | undefined>>
-
-interface Renaming {
-  readonly struct: Schema.Constraint
-  /** From the name of the type to the name on the wire, of the members that have two. */
-  readonly wireNames: Names
-}
-
-const renamings = new WeakMap<object, Renaming>()
-
-/**
- * `Schema.encodeKeys`, in a form that {@link encoder} and {@link decoder} see through.
- *
- * @internal
- */
-export const encodeKeys = <
-  S extends Schema.Constraint & { readonly fields: Schema.Struct.Fields },
-  const M extends { readonly [K in keyof S["fields"]]?: PropertyKey }
->(mapping: M) => {
-  const rename = Schema.encodeKeys<S, M>(mapping)
-  return (struct: S): Schema.encodeKeys<S, M> => {
-    const schema = rename(struct)
-    renamings.set(schema, { struct, wireNames: mapping })
-    return schema
-  }
-}
+import { renamingOf } from "../wire.ts"
 
 /** Succeeds with the other form of the value. */
 type Run = (input: unknown) => Result.Result<unknown, Schema.SchemaError>
@@ -58,8 +32,7 @@ const membersOf = (
   schema: Schema.Codec<any, any>,
   codec: (member: Schema.Codec<any, any>) => Run
 ): ReadonlyArray<Member> | undefined => {
-  const { struct, wireNames }: Renaming = renamings.get(schema) ?? { struct: schema, wireNames: {} }
-  const { ast } = struct
+  const { struct: ast, wireNames } = renamingOf(schema.ast)
   if (
     ast._tag !== "Objects" || ast.propertySignatures.length === 0 || ast.indexSignatures.length > 0 ||
     ast.checks !== undefined || ast.encodingChecks !== undefined || ast.encoding !== undefined
@@ -75,7 +48,7 @@ const membersOf = (
     const isAnyString = json.ast._tag === "String" && json.ast.checks === undefined
     members.push({
       own: name,
-      wire: Object.hasOwn(wireNames, name) ? String(wireNames[name]) : name,
+      wire: Object.hasOwn(wireNames, name) ? wireNames[name]! : name,
       optional: isSame && SchemaAST.isOptional(type),
       isSame: !isSame ? undefined : isAnyString ? Predicate.isString : Schema.is(json),
       run: codec(member)

@@ -8,11 +8,12 @@
  * built-in reaches a bundler.
  */
 import { Unzlib, unzlibSync, zlibSync } from "fflate"
-import type * as NodeZlib from "node:zlib"
 
 /**
- * Limit of a message once inflated, in bytes, where nobody sets another. A bomb is cut off there. A message has at most
- * 262,144 bytes on the wire, and what Sora sends inflates to a few times that.
+ * Limit of a message once inflated, in bytes, where nobody sets another. A message has at most 262,144 bytes on the
+ * wire, and what Sora sends inflates to a few times that; a bomb is no further inflated.
+ *
+ * @internal
  */
 export const DefaultMaxInflatedBytes = 1024 * 1024
 
@@ -29,7 +30,14 @@ export interface Compression {
 /** What Node takes for a limit, in bytes. */
 const MostInflated = 2 ** 30
 
-type Zlib = Pick<typeof NodeZlib, "deflateSync" | "inflateSync">
+/** The part of `node:zlib` that is used, in words of its own: no type of Node's is needed where there is no Node. */
+interface Zlib {
+  readonly deflateSync: (
+    bytes: Uint8Array,
+    options: { readonly level: number; readonly memLevel: number; readonly windowBits: number }
+  ) => Uint8Array<ArrayBuffer>
+  readonly inflateSync: (bytes: Uint8Array, options: { readonly maxOutputLength: number }) => Uint8Array
+}
 
 const fromNode = (zlib: Zlib): Compression => {
   // Small windows: the cost of a small message is the set-up of its window, and RPC frames are small.

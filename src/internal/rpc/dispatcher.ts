@@ -20,8 +20,7 @@ import * as SoraMethod from "../../SoraMethod.ts"
 import { ServerError } from "../../SoraRpcError.ts"
 import { scanMembers } from "./jsonRpc.ts"
 
-/** @internal */
-export const unsupportedMethod = new ServerError({ code: -32601, message: "UNSUPPORTED-JSON-RPC-METHOD" })
+const unsupportedMethod = new ServerError({ code: -32601, message: "UNSUPPORTED-JSON-RPC-METHOD" })
 
 /** @internal */
 export const invalidParams = (data: Schema.JsonObject): ServerError =>
@@ -35,6 +34,7 @@ const internalError = new ServerError({ code: -32603, message: "JSON-RPC-INTERNA
 export const internalErrorOf = (issue: string): ServerError =>
   new ServerError({ code: internalError.code, message: internalError.message, data: { ISSUE: issue } })
 
+/** The members that the schema does not know, as far as they are members of the params themselves. */
 const unknownKeys = (issue: SchemaIssue.Issue, depth = 0): ReadonlyArray<string> => {
   switch (issue._tag) {
     case "Composite":
@@ -66,8 +66,7 @@ export const asEffect = <A, E, R>(what: string, returned: Effect.Effect<A, E, R>
   return Effect.die(new TypeError(`${what} must return an Effect`))
 }
 
-/** @internal */
-export interface Prepared<R> {
+interface Prepared<R> {
   readonly handle: (params: unknown, caller: SoraMethod.Caller) => Effect.Effect<unknown, ServerError, R>
 }
 
@@ -226,11 +225,7 @@ export const serve = Effect.fnUntraced(function*<R>(
           void run(Effect.map(dispatch(frame, caller, () => true), (answer) => {
             const refused = answer === undefined ? undefined : channel.sendUnsafe(answer)
             if (refused?._tag === "PayloadTooLarge") channel.sendUnsafe(tooLarge(answer!, refused.message))
-          })),
-        onWritable: () => {},
-        onInterrupted: () => {},
-        onMalformed: () => {},
-        onEnd: () => {}
+          }))
       })
     ),
     (detach) => Effect.sync(detach)

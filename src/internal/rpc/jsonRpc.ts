@@ -4,14 +4,15 @@
  * A response is read with the strict rules of `sora-protocol.md` section 5.3.
  * `JSON.parse` hides two things that these rules are about: members that occur
  * twice, and how a number was written (`1e0` is not an id). So the text itself
- * is looked at as well. Most frames are a success in the form in which every
- * server writes it: a head that is known up to the id, one value, and a brace.
- * Then only the value is parsed, and that it is one proves all the rest. What
- * has another form is parsed and scanned member by member.
+ * is looked at as well.
+ *
+ * Most frames are a success in the form in which every server writes it: a head
+ * that is known but for the id, one value, and a brace. Then only the value is
+ * parsed: when it is one JSON value, the frame has nothing else in it. A frame
+ * of another form is parsed and scanned member by member.
  */
 
-/** @internal */
-export type Id = number | bigint
+type Id = number | bigint
 
 /** @internal */
 export type Response =
@@ -120,12 +121,9 @@ export const scanMembers = (text: string, names: ReadonlyArray<string>): Array<M
   return members
 }
 
-/** @internal */
-export const occurrences = (members: ReadonlyArray<Member>, name: string): number => {
-  let n = 0
-  for (const member of members) if (member.name === name) n++
-  return n
-}
+/** The first of the names that more than one member has. */
+const repeated = (members: ReadonlyArray<Member>, names: ReadonlyArray<string>): string | undefined =>
+  names.find((name) => members.filter((member) => member.name === name).length > 1)
 
 /** How a success begins, in the order of the specification's examples or with its members sorted, as Erlang does. */
 const UsualHead = { before: "{\"jsonrpc\":\"2.0\",\"id\":", after: ",\"result\":" }
@@ -167,6 +165,46 @@ const idFromSource = (source: string): Id | undefined => {
   return exact <= MaxId ? exact : undefined
 }
 
+const ErrorMembers = ["code", "message", "data"]
+
+/** The rule that an error object breaks, if it breaks one; `source` is its text. */
+const brokenByError = (error: unknown, source: string): string | undefined => {
+  if (!isObject(error)) return "\"error\" is not an object"
+  const members = scanMembers(source, ErrorMembers)
+  const twice = repeated(members, ErrorMembers)
+  if (twice !== undefined) return `"error.${twice}" occurs more than once`
+  const code = members.find(({ name }) => name === "code")
+  if (code === undefined || !/^-?\d+$/.test(code.source) || error.code !== ((error.code as number) | 0)) {
+    return "\"error.code\" is not a 32-bit integer"
+  }
+  return typeof error.message === "string" ? undefined : "\"error.message\" is not a string"
+}
+
+/** `text` is that of the message. */
+const decodeScanned = (message: Record<string, unknown>, text: string): Response => {
+  const members = scanMembers(text, ["jsonrpc", "id", "result", "error"])
+  const ids = members.filter(({ name }) => name === "id")
+  const id = ids.length === 1 ? idFromSource(ids[0]!.source) : undefined
+  const violation = (rule: string): Response => ({ _tag: "Violation", id, rule })
+
+  const twice = repeated(members, ["jsonrpc", "result", "error"])
+  if (twice !== undefined) return violation(`"${twice}" occurs more than once`)
+  if (message.jsonrpc !== "2.0") return violation("\"jsonrpc\" is not \"2.0\"")
+  const failed = members.find(({ name }) => name === "error")
+  if ((failed !== undefined) === Object.hasOwn(message, "result")) {
+    return violation(failed !== undefined ? "both \"result\" and \"error\"" : "neither \"result\" nor \"error\"")
+  }
+  if (failed === undefined) {
+    return id === undefined ? { _tag: "Uncorrelated" } : { _tag: "Success", id, result: message.result }
+  }
+  const broken = brokenByError(message.error, failed.source)
+  if (broken !== undefined) return violation(broken)
+  if (id === undefined) return { _tag: "Uncorrelated" }
+  const { code, data, message: description } = message.error as { code: number; message: string; data?: unknown }
+  const failure = { _tag: "Failure", id, code, message: description } as const
+  return Object.hasOwn(message.error as object, "data") ? { ...failure, data } : failure
+}
+
 /** @internal */
 export const decodeResponse = (text: string): Response => {
   const success = decodeSuccess(text)
@@ -177,38 +215,7 @@ export const decodeResponse = (text: string): Response => {
   } catch {
     return { _tag: "NotJson" }
   }
-  if (!isObject(message)) return { _tag: "Violation", id: undefined, rule: "a response is one JSON object" }
-  const members = scanMembers(text, ["jsonrpc", "id", "result", "error"])
-  const ids = members.filter((member) => member.name === "id")
-  const id = ids.length === 1 ? idFromSource(ids[0]!.source) : undefined
-  const violation = (rule: string): Response => ({ _tag: "Violation", id, rule })
-
-  for (const name of ["jsonrpc", "result", "error"]) {
-    if (occurrences(members, name) > 1) return violation(`"${name}" occurs more than once`)
-  }
-  if (message.jsonrpc !== "2.0") return violation("\"jsonrpc\" is not \"2.0\"")
-  const hasError = Object.hasOwn(message, "error")
-  if (hasError === Object.hasOwn(message, "result")) {
-    return violation(hasError ? "both \"result\" and \"error\"" : "neither \"result\" nor \"error\"")
-  }
-  if (!hasError) return id === undefined ? { _tag: "Uncorrelated" } : { _tag: "Success", id, result: message.result }
-
-  const error = message.error
-  if (!isObject(error)) return violation("\"error\" is not an object")
-  const errorMembers = scanMembers(members.find((member) => member.name === "error")!.source, [
-    "code",
-    "message",
-    "data"
-  ])
-  for (const name of ["code", "message", "data"]) {
-    if (occurrences(errorMembers, name) > 1) return violation(`"error.${name}" occurs more than once`)
-  }
-  const code = errorMembers.find((member) => member.name === "code")
-  if (code === undefined || !/^-?\d+$/.test(code.source) || error.code !== ((error.code as number) | 0)) {
-    return violation("\"error.code\" is not a 32-bit integer")
-  }
-  if (typeof error.message !== "string") return violation("\"error.message\" is not a string")
-  if (id === undefined) return { _tag: "Uncorrelated" }
-  const failure = { _tag: "Failure", id, code: error.code as number, message: error.message } as const
-  return Object.hasOwn(error, "data") ? { ...failure, data: error.data } : failure
+  return isObject(message)
+    ? decodeScanned(message, text)
+    : { _tag: "Violation", id: undefined, rule: "a response is one JSON object" }
 }

@@ -77,8 +77,8 @@ const errorType = (error: SoraRpcError): string =>
   error._tag !== "RpcError" ? error._tag : error.reason._tag === "ServerError" ? String(error.code) : error.reason._tag
 
 /**
- * Whether somebody sees spans: Effect's own tracer keeps them in memory and
- * shows them to nobody.
+ * Whether anybody sees spans: Effect's own tracer keeps them in memory and shows
+ * them to nobody.
  *
  * @internal
  */

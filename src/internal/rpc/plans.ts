@@ -47,7 +47,7 @@ const decodeMethod = (method: SoraMethod.Any): Plan["decode"] => {
   return (result) => Result.mapError(decode(result), toReason)
 }
 
-/** Whether it is a plain object of strings, booleans and numbers: then it is JSON, and no tree to walk through. */
+/** Whether it is a plain object of strings, booleans and numbers, which is JSON without walking through a tree. */
 const isFlat = (params: object) => {
   if (Object.getPrototypeOf(params) !== Object.prototype) return false
   for (const key in params) {
@@ -57,11 +57,11 @@ const isFlat = (params: object) => {
   return true
 }
 
-/** What was thrown: a schema that runs into a defect throws an error around the cause. */
+/** What was thrown: a schema in which something throws wraps it in an error of its own. */
 const thrownBy = (defect: unknown): unknown =>
   defect instanceof Error && Cause.isCause(defect.cause) ? Cause.squash(defect.cause) : defect
 
-/** Where the first thing is that JSON has no form for, and what it is; for values that are not JSON. */
+/** For a value that is not JSON: the path of the first thing that JSON has no form for, and what it is. */
 const whatIsNoJson = (value: unknown, path: string): string => {
   if (typeof value !== "object" || value === null) return `${path}: ${nameOf(value)} is no JSON value`
   if (!Array.isArray(value) && ![Object.prototype, null].includes(Object.getPrototypeOf(value))) {

@@ -3,7 +3,7 @@
  * them: listened to, written to, and let go. A WebRTC implementation may throw
  * at any of it.
  */
-import type { DataChannelLike } from "../../PeerConnection.ts"
+import type { DataChannelLike } from "../dataChannel.ts"
 import { encodeMessage } from "../rpc/channel.ts"
 
 /**

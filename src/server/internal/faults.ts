@@ -7,7 +7,8 @@ import * as Effect from "effect/Effect"
 import { deflateSync } from "node:zlib"
 import * as Channel from "../../internal/rpc/channel.ts"
 import { scanMembers } from "../../internal/rpc/jsonRpc.ts"
-import { type ConnectionFault, type Faults, malformed } from "../SoraFaults.ts"
+import type { ConnectionFault, Faults } from "../SoraFaults.ts"
+import { malformed } from "./malformed.ts"
 
 /** How long a response waits for another one to overtake it. */
 const ReorderTime = Duration.millis(100)

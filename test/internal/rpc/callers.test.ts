@@ -140,8 +140,7 @@ describe("a channel that throws", () => {
         onFrame: onFrame!,
         onMalformed: onMalformed!,
         onWritable: onWritable!,
-        onEnd: onEnd!,
-        onInterrupted: () => {}
+        onEnd: onEnd!
       })
       dataChannel.emit("message", { data: "{}" })
       dataChannel.emit("message", { data: 1 })
@@ -188,11 +187,7 @@ describe("a connection without an rpc channel, one of several", () => {
       const [near, far] = yield* RpcChannel.makePair
       far.listenUnsafe({
         onFrame: (frame) =>
-          void far.sendUnsafe(JSON.stringify({ jsonrpc: "2.0", id: JSON.parse(frame).id, result: "up" })),
-        onMalformed() {},
-        onWritable() {},
-        onInterrupted() {},
-        onEnd() {}
+          void far.sendUnsafe(JSON.stringify({ jsonrpc: "2.0", id: JSON.parse(frame).id, result: "up" }))
       })
       reconnecting.attach(near)
       assert.strictEqual(yield* Fiber.join(patient), "up")

@@ -93,11 +93,7 @@ describe("the client under random interleavings", () => {
             onFrame: (frame) => {
               const { id } = JSON.parse(frame)
               if (id !== undefined) received.push(id)
-            },
-            onMalformed() {},
-            onWritable() {},
-            onInterrupted() {},
-            onEnd() {}
+            }
           })
           reconnecting.attach(pair.ends[0])
         }

@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
 import { SoraMethod } from "effect-sora-rpc"
 import * as Codec from "../../../src/internal/rpc/codec.ts"
+import * as Wire from "../../../src/internal/wire.ts"
 
 const strictly = { onExcessProperty: "error" } as const
 
@@ -85,7 +86,12 @@ const schemas: Record<string, SoraMethod.PureSchema> = {
   }),
   "a check of what is encoded": Schema.flip(Inner.check(Schema.makeFilter(({ rid }) => rid !== "none"))),
   "names changed by Schema itself": Inner.pipe(Schema.encodeKeys({ rid: "key", key: "rid" })),
-  "names exchanged": Inner.pipe(Codec.encodeKeys({ rid: "key", key: "rid" }))
+  "names exchanged": Wire.Struct(Inner.fields, { rid: "key", key: "rid" }),
+  "other names, nested": Wire.Struct({
+    channelId: Schema.String,
+    connectionId: Wire.Struct({ channelId: Schema.String, connectionId: Schema.optionalKey(Schema.Date) }),
+    metadata: Schema.optionalKey(Wire.Struct({ channelId: Schema.Json }))
+  })
 }
 
 /** With a member that no schema knows. */
@@ -162,3 +168,38 @@ for (const method of SoraMethod.known) {
     })
   })
 }
+
+describe("the fast way is taken", () => {
+  /** How often it is asked whether it has a member, which a schema asks even of one that is there. */
+  const watched = (members: object) => {
+    let asked = 0
+    const input = new Proxy(members, {
+      has: (target, name) => {
+        asked++
+        return Reflect.has(target, name)
+      }
+    })
+    return { input, asked: () => asked }
+  }
+  const wire = { room_id: "lobby", inner_room: { room_id: "stage" } }
+  const own = { roomId: "lobby", innerRoom: { roomId: "stage" } }
+
+  it("for the names of SoraMethod.Struct, within another one too", () => {
+    const inner = SoraMethod.Struct({ roomId: Schema.String })
+    const decode = Codec.decoder(SoraMethod.Struct({ roomId: Schema.String, innerRoom: inner }))
+    const [outside, inside] = [watched(wire), watched(wire.inner_room)]
+    assert.deepStrictEqual(outcome(decode(outside.input)), own)
+    assert.deepStrictEqual(outcome(decode({ ...wire, inner_room: inside.input })), own)
+    assert.deepStrictEqual([outside.asked(), inside.asked()], [0, 0])
+  })
+
+  it("not for those of Schema.encodeKeys, whose renaming cannot be seen", () => {
+    const inner = Schema.Struct({ roomId: Schema.String }).pipe(Schema.encodeKeys({ roomId: "room_id" }))
+    const outer = Schema.Struct({ roomId: Schema.String, innerRoom: inner }).pipe(
+      Schema.encodeKeys({ roomId: "room_id", innerRoom: "inner_room" })
+    )
+    const { input, asked } = watched(wire)
+    assert.deepStrictEqual(outcome(Codec.decoder(outer)(input)), own)
+    assert.isAbove(asked(), 0)
+  })
+})
