@@ -60,7 +60,12 @@ const released = (state: State, reason: DisconnectReason): Step =>
 const checkClosed = (state: State): Step =>
   state.phase._tag === "Ending" && hasClosed(state) ? released(state, state.phase.reason) : stay(state)
 
-/** What happens after the goodbye: the server closes its side, or has had its time. Nothing else is of interest. */
+/**
+ * What happens after the goodbye: the server closes its side, or has had its
+ * time. Nothing else is of interest.
+ *
+ * @internal
+ */
 export const whileEnding = (state: State, event: Event): Step => {
   if (state.phase._tag !== "Ending") return stay(state)
   switch (event._tag) {
@@ -75,7 +80,12 @@ export const whileEnding = (state: State, event: Event): Step => {
   }
 }
 
-/** Before the connection is made its end is the failure of connecting, so `error` says it more exactly. */
+/**
+ * Before the connection is made its end is the failure of connecting, so
+ * `error` says it more exactly.
+ *
+ * @internal
+ */
 export const end = (task: Task, state: State, reason: DisconnectReason, error = errorOf(reason)): Step => {
   if (isOver(state)) return stay(state)
   const told: Command = { _tag: "End", reason, error }

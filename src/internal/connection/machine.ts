@@ -274,7 +274,11 @@ const withChannel = (state: State, label: string, is: "connecting" | "open"): St
   channels: new Map(state.channels).set(label, is)
 })
 
-/** The first state, and what is to be done first. */
+/**
+ * The first state, and what is to be done first.
+ *
+ * @internal
+ */
 export const start = (task: Task): Step =>
   stay(
     {
@@ -290,7 +294,11 @@ export const start = (task: Task): Step =>
     { _tag: "Dial", node: 0, urls: task.urls }
   )
 
-/** What an event makes of a state. */
+/**
+ * What an event makes of a state.
+ *
+ * @internal
+ */
 export const step = (task: Task, state: State, event: Event): Step =>
   isOver(state) ? whileEnding(state, event) : whileAlive(task, state, event)
 

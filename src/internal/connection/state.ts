@@ -9,10 +9,18 @@ import type * as Signaling from "../../Signaling.ts"
 import type { SoraConnectionErrorReason } from "../../SoraConnectionError.ts"
 import type { SignalingEvent } from "./model.ts"
 
-/** The label of a DataChannel, or the WebSocket. */
+/**
+ * The label of a DataChannel, or the WebSocket.
+ *
+ * @internal
+ */
 export type Way = { readonly label: string } | "websocket"
 
-/** What is waited for. */
+/**
+ * What is waited for.
+ *
+ * @internal
+ */
 export type Alarm =
   /** The time for the whole of connecting. */
   | { readonly _tag: "Connect" }
@@ -23,7 +31,11 @@ export type Alarm =
   /** The time of a peer to be heard of again, if nothing was heard since its change number `change`. */
   | { readonly _tag: "Peer"; readonly change: number }
 
-/** What happened. */
+/**
+ * What happened.
+ *
+ * @internal
+ */
 export type Event =
   | { readonly _tag: "SocketOpen"; readonly node: number; readonly url: string }
   | { readonly _tag: "SocketMessage"; readonly node: number; readonly text: string }
@@ -46,20 +58,32 @@ export type Event =
   | { readonly _tag: "Released" }
   | { readonly _tag: "Fault"; readonly cause: unknown }
 
-/** An SDP of the server that wants an answer, and the way it came. */
+/**
+ * An SDP of the server that wants an answer, and the way it came.
+ *
+ * @internal
+ */
 export interface Question {
   readonly type: "offer" | "re-offer" | "update"
   readonly sdp: string
   readonly way: Way
 }
 
-/** How statistics are to be sent. */
+/**
+ * How statistics are to be sent.
+ *
+ * @internal
+ */
 export interface StatisticsAsked {
   readonly type: "pong" | "stats"
   readonly way: Way
 }
 
-/** What is to be done. */
+/**
+ * What is to be done.
+ *
+ * @internal
+ */
 export type Command =
   /** Closes the WebSocket that there is, and then dials. */
   | { readonly _tag: "Dial"; readonly node: number; readonly urls: ReadonlyArray<string> }
@@ -79,14 +103,22 @@ export type Command =
   /** Everything that it holds is let go. */
   | { readonly _tag: "Release" }
 
-/** What those hear who watch the connection. */
+/**
+ * What those hear who watch the connection.
+ *
+ * @internal
+ */
 export type Told =
   | { readonly _tag: "Message"; readonly event: SignalingEvent }
   | { readonly _tag: "Notify"; readonly notify: Signaling.Notify }
   | { readonly _tag: "Push"; readonly push: Signaling.Push }
   | { readonly _tag: "Switched" }
 
-/** How far it has come. */
+/**
+ * How far it has come.
+ *
+ * @internal
+ */
 export type Phase =
   | { readonly _tag: "Dialling" }
   | { readonly _tag: "AwaitingOffer" }
@@ -98,9 +130,14 @@ export type Phase =
   | { readonly _tag: "Ending"; readonly reason: DisconnectReason }
   | { readonly _tag: "Ended"; readonly reason: DisconnectReason }
 
+/** @internal */
 export type Candidates = ReadonlyArray<Signaling.ClientMessage>
 
-/** Where a connection stands. */
+/**
+ * Where a connection stands.
+ *
+ * @internal
+ */
 export interface State {
   readonly phase: Phase
   /** Which node of the cluster is spoken to: what one that redirected says after that is of no interest. */
@@ -116,7 +153,11 @@ export interface State {
   readonly switched: { readonly ignoreSocket: boolean } | undefined
 }
 
-/** What it is to do, all its life. */
+/**
+ * What it is to do, all its life.
+ *
+ * @internal
+ */
 export interface Task {
   readonly urls: ReadonlyArray<string>
   readonly connect: Signaling.Connect
@@ -126,39 +167,59 @@ export interface Task {
   readonly disconnectTimeout: Duration.Duration
 }
 
-/** The next state, and what is to be done. */
+/**
+ * The next state, and what is to be done.
+ *
+ * @internal
+ */
 export type Step = readonly [State, ReadonlyArray<Command>]
 
+/** @internal */
 export const WebSocketWay = "websocket"
 
+/** @internal */
 export const and = ([state, commands]: Step, next: (state: State) => Step): Step => {
   const [after, more] = next(state)
   return [after, [...commands, ...more]]
 }
 
+/** @internal */
 export const stay = (state: State, ...commands: ReadonlyArray<Command>): Step => [state, commands]
 
+/** @internal */
 export const offerOf = ({ phase }: State): Signaling.Offer | undefined => "offer" in phase ? phase.offer : undefined
 
-/** Whether the end has come. */
+/**
+ * Whether the end has come.
+ *
+ * @internal
+ */
 export const isOver = ({ phase }: State): boolean => phase._tag === "Ending" || phase._tag === "Ended"
 
+/** @internal */
 export const isOpen = ({ channels }: State, label: string): boolean => channels.get(label) === "open"
 
-/** On the DataChannel once signaling has moved there, else on the WebSocket. */
+/**
+ * On the DataChannel once signaling has moved there, else on the WebSocket.
+ *
+ * @internal
+ */
 export const usualWays = ({ switched }: State): ReadonlyArray<Way> =>
   switched === undefined ? [WebSocketWay] : [{ label: "signaling" }, WebSocketWay]
 
+/** @internal */
 export const withoutChannel = (state: State, label: string): State => {
   const channels = new Map(state.channels)
   channels.delete(label)
   return { ...state, channels }
 }
 
+/** @internal */
 export const send = (message: Signaling.ClientMessage, ways: ReadonlyArray<Way>): Command => ({
   _tag: "Send",
   message,
   ways
 })
 
+/** @internal */
 export const wait = (duration: Duration.Duration, alarm: Alarm): Command => ({ _tag: "Wait", duration, alarm })
