@@ -7,6 +7,7 @@
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { DisconnectReason } from "./DisconnectReason.ts"
+import { CloseCode, CloseReason } from "./internal/protocol.ts"
 import { InvalidMessage } from "./Signaling.ts"
 import { InvalidOptions } from "./SoraRpcError.ts"
 
@@ -48,11 +49,11 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   reason: Schema.String
 }) {
   override get message() {
-    const mend = this.code !== 4490
+    const mend = this.code !== CloseCode.SignalingFailure
       ? ""
-      : this.reason === "INVALID-MESSAGE"
+      : this.reason === CloseReason.InvalidMessage
       ? ": it does not accept this connect; see role, audio, video and data channels"
-      : this.reason === "TIMEOUT"
+      : this.reason === CloseReason.Timeout
       ? ": the media connection did not come up in time; see ICE servers and firewalls"
       : ": see the access token in metadata, and the server's log"
     return `the server refused the connection: ${this.code} ${this.reason}`.trimEnd() + mend
@@ -174,7 +175,7 @@ export class SoraConnectionError extends Schema.TaggedError<SoraConnectionError>
       case "InvalidMessage":
         return false
       case "Refused":
-        return this.reason.code !== 4490 || Passing.has(this.reason.reason)
+        return this.reason.code !== CloseCode.SignalingFailure || Passing.has(this.reason.reason)
       default:
         return true
     }
@@ -183,8 +184,8 @@ export class SoraConnectionError extends Schema.TaggedError<SoraConnectionError>
 
 /** Reasons of signaling failures that pass by themselves. */
 const Passing: ReadonlySet<string> = new Set([
-  "TIMEOUT",
-  "INTERNAL-ERROR",
-  "DUPLICATED-CHANNEL-ID",
-  "PONG-TIMEOUT-ERROR"
+  CloseReason.Timeout,
+  CloseReason.InternalError,
+  CloseReason.DuplicatedChannelId,
+  CloseReason.PongTimeout
 ])

@@ -20,6 +20,7 @@ import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import type * as SoraRpc from "../SoraRpc.ts"
 import type { InvalidOptions } from "../SoraRpcError.ts"
 import * as SoraRpcMap from "../SoraRpcMap.ts"
+import { isLoopbackHost } from "./internal/loopback.ts"
 import * as NodePeerConnection from "./NodePeerConnection.ts"
 
 /**
@@ -33,17 +34,14 @@ export interface Options extends SoraConnection.Options {
   readonly rpc?: SoraRpc.Options | undefined
 }
 
-const isLoopback = (url: string): boolean => {
-  const host = URL.parse(url)?.hostname ?? ""
-  return host === "localhost" || host === "[::1]" || host.startsWith("127.")
-}
+const isOfThisMachine = (url: string): boolean => isLoopbackHost(URL.parse(url)?.hostname ?? "")
 
 /**
  * A werift configuration for the options: a server on this machine is reached
  * over the loopback interface, which werift leaves out by itself.
  */
 const peerConfig = (options: SoraConnection.Options): Partial<PeerConfig> =>
-  Array.isArray(options.signalingUrls) && options.signalingUrls.every(isLoopback)
+  Array.isArray(options.signalingUrls) && options.signalingUrls.every(isOfThisMachine)
     ? { iceAdditionalHostAddresses: ["127.0.0.1"] }
     : {}
 

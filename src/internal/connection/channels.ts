@@ -7,6 +7,7 @@
 import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
 import type * as Signaling from "../../Signaling.ts"
+import { isUserLabel } from "../protocol.ts"
 import * as Channel from "../rpc/channel.ts"
 import { type Labelled, letGo, listen, sendText } from "../signaling/labelled.ts"
 import type { Event } from "./state.ts"
@@ -32,8 +33,6 @@ const maxMessageBytes = ({ sdp }: Signaling.Offer) => {
   const bytes = announced === undefined ? 65_536 : Number(announced)
   return bytes === 0 ? Channel.MaxMessageBytes : bytes
 }
-
-const isOwn = (label: string) => label.startsWith("#")
 
 /** @internal */
 export const make = (post: (event: Event) => void, maxInflatedBytes: number | undefined): Channels => {
@@ -65,7 +64,7 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
       post({ _tag: "ChannelOpen", label })
     })
     const message = ({ data }: { readonly data: unknown }) => {
-      if (label === "rpc" || isOwn(label)) return
+      if (label === "rpc" || isUserLabel(label)) return
       let text = ""
       try {
         text = Channel.decodeMessage(data, compress, maxInflatedBytes)
@@ -94,7 +93,9 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
     rpc: () => rpc?.channel,
     endRpc,
     own: () =>
-      new Map(Array.from(channels, ([label, { channel }]) => [label, channel] as const).filter(([l]) => isOwn(l))),
+      new Map(
+        Array.from(channels, ([label, { channel }]) => [label, channel] as const).filter(([l]) => isUserLabel(l))
+      ),
     release() {
       for (const detach of listeners) detach()
     }

@@ -7,8 +7,8 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Signaling from "../../Signaling.ts"
 import { InvalidOptions, SoraConnectionError } from "../../SoraConnectionError.ts"
-import { UserLabel } from "../labels.ts"
 import { Count, issueOf, Time } from "../options.ts"
+import { UserLabel } from "../protocol.ts"
 import type { Options } from "./model.ts"
 
 /** What of a URL does not fit; never the URL, which may hold a token. */

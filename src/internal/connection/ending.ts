@@ -5,6 +5,7 @@
 import * as Duration from "effect/Duration"
 import type { DisconnectReason } from "../../DisconnectReason.ts"
 import { ConnectionLost, Refused, type SoraConnectionErrorReason } from "../../SoraConnectionError.ts"
+import { DisconnectMessageReason as Reason } from "../protocol.ts"
 import {
   and,
   type Command,
@@ -38,14 +39,14 @@ const goodbye = (state: State, reason: DisconnectReason): Command | undefined =>
     case "ChannelClosed":
     case "Redirected":
       // Before the offer there is nothing to disconnect: the WebSocket is closed, and that is all.
-      return offerOf(state) === undefined ? undefined : say("NO-ERROR")
+      return offerOf(state) === undefined ? undefined : say(Reason.NoError)
     case "SocketLost":
     case "ServerClosed":
       return state.switched === undefined
         ? undefined
-        : say(reason._tag === "SocketLost" ? "WEBSOCKET-ONERROR" : "WEBSOCKET-ONCLOSE", [{ label: "signaling" }])
+        : say(reason._tag === "SocketLost" ? Reason.SocketFailed : Reason.SocketClosed, [{ label: "signaling" }])
     case "ClientFault":
-      return say("INTERNAL-ERROR")
+      return say(Reason.InternalError)
     case "PeerFailed":
       return undefined
   }

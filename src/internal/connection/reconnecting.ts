@@ -20,6 +20,7 @@ import type * as Signaling from "../../Signaling.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import { reported } from "../defects.ts"
 import * as Hop from "../hop.ts"
+import { CloseCode, CloseReason } from "../protocol.ts"
 import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
 import * as ConnectOptions from "./connectOptions.ts"
 import type { Options, SignalingEvent, SoraConnection, State } from "./model.ts"
@@ -49,7 +50,7 @@ const retryOn = (schedule: Schedule.Schedule<unknown, SoraConnectionError>) => (
 /** Ends that were meant, by this program or by somebody with the server's API. */
 const isFinal = (reason: DisconnectReason): boolean =>
   reason._tag === "Released" ||
-  reason._tag === "ServerClosed" && reason.code === 1000 && reason.reason === "DISCONNECTED-API"
+  reason._tag === "ServerClosed" && reason.code === CloseCode.Normal && reason.reason === CloseReason.DisconnectedApi
 
 /** @internal */
 export const make = Effect.fnUntraced(function*(

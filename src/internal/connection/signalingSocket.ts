@@ -2,7 +2,7 @@
  * The signaling WebSocket: the first URL that opens, its messages, its end.
  */
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -13,6 +13,7 @@ import { ServerClosed, SocketLost } from "../../DisconnectReason.ts"
 import { InvalidMessage } from "../../Signaling.ts"
 import { Unreachable } from "../../SoraConnectionError.ts"
 import { tooLong } from "../limits.ts"
+import { SocketCloseGrace } from "../protocol.ts"
 
 /** @internal */
 export interface SignalingSocket {
@@ -22,9 +23,6 @@ export interface SignalingSocket {
   /** Closes it with 1000 and forgets it: its end is not reported. */
   readonly close: (reason: string) => Effect.Effect<void>
 }
-
-/** Time that the server has to answer a Close. */
-const CloseGrace = Duration.seconds(1)
 
 /** @internal */
 export interface Options {
@@ -149,7 +147,7 @@ const attempt = (run: () => void) => {
 const release = Effect.fnUntraced(function*(webSocket: Socket.WebSocketLike) {
   attempt(() => webSocket.close(1000))
   // In a fiber that can be interrupted, which a finalizer cannot: else the timeout would not bound it.
-  const closed = yield* Effect.forkDetach(Effect.timeoutOption(whenClosed(webSocket), CloseGrace))
+  const closed = yield* Effect.forkDetach(Effect.timeoutOption(whenClosed(webSocket), SocketCloseGrace))
   yield* Fiber.await(closed)
   if (webSocket.readyState !== 3 && "terminate" in webSocket) {
     attempt(() => (webSocket as { terminate: () => void }).terminate())

@@ -6,10 +6,13 @@ import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
 import { InvalidOptions, PayloadTooLarge, Unavailable } from "../../SoraRpcError.ts"
 import type { DataChannelLike } from "../dataChannel.ts"
 import { isolated, report } from "../defects.ts"
+import { MaxMessageBytes } from "../protocol.ts"
 import { compression, DefaultMaxInflatedBytes } from "./compression.ts"
 
-/** @internal */
-export const MaxMessageBytes = 262_144
+export {
+  /** @internal */
+  MaxMessageBytes
+}
 
 /** werift and Chromium alike send a frame of this size without a second round trip. */
 const DefaultHighWaterMark = 65_536

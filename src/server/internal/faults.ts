@@ -1,6 +1,6 @@
 /**
- * The dice of `SoraFaults`: what happens to each connect, each response and
- * each connection. Whoever has no faults never comes here.
+ * Draws what `SoraFaults` leaves to chance: what happens to each connect, each
+ * response and each connection. Nothing is drawn where there are no faults.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -72,7 +72,11 @@ const withPadding = (response: string, { maxBytes }: Wire, seed: number): string
 const bomb = (response: string): Uint8Array<ArrayBuffer> =>
   deflateSync(Buffer.concat([Buffer.alloc(BombBytes, " "), Buffer.from(response)]), { level: 1 })
 
-export const make = (faults: Faults): Source => {
+/** Nothing where nothing can go wrong: no faults, or only a seed. */
+export const sourceOf = (faults: Faults = {}): Source | undefined =>
+  Object.keys(faults).some((name) => name !== "seed") ? make(faults) : undefined
+
+const make = (faults: Faults): Source => {
   const root = makeRandom(faults.seed ?? Math.floor(Math.random() * 2 ** 32))
   const delayMillis = Duration.toMillis(Duration.fromInputUnsafe(faults.delay ?? 0))
   const delayRate = delayMillis === 0 ? 0 : faults.delayRate ?? 1

@@ -12,13 +12,11 @@ import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { AddressInfo, Socket } from "node:net"
 import type { Duplex } from "node:stream"
+import { SocketCloseGrace } from "../../internal/protocol.ts"
 import { type AllowedOrigins, refusalOf } from "./origins.ts"
 
 /** The largest message of the WebSocket, in bytes. */
 export const MaxSocketMessageBytes = 1024 * 1024
-
-/** Time for the handshake by which a WebSocket is closed. */
-const CloseMillis = 1000
 
 const ignore = () => {}
 
@@ -52,7 +50,7 @@ export const make = Effect.fnUntraced(function*(options: {
     noServer: true,
     clientTracking: false,
     maxPayload: MaxSocketMessageBytes,
-    closeTimeout: CloseMillis
+    closeTimeout: Duration.toMillis(SocketCloseGrace)
   } as NodeWS.ServerOptions)
   const sockets = new Set<Socket>()
   const server = yield* Effect.acquireRelease(

@@ -10,7 +10,8 @@ import * as SoraMethod from "../../SoraMethod.ts"
 import type { ServerError } from "../../SoraRpcError.ts"
 import { isBounded, MaxMetadataBytes } from "./connection/connectRules.ts"
 import * as Media from "./media/media.ts"
-import type { Channels, Member } from "./rooms.ts"
+import type { Member } from "./member.ts"
+import type { Rooms, ServerConnection } from "./rooms.ts"
 
 const invalid = (issue: string) => invalidParams({ ISSUE: issue })
 
@@ -29,18 +30,23 @@ const checkOwn = (
 const isObject = (json: Schema.Json | undefined): json is Schema.JsonObject =>
   typeof json === "object" && json !== null && !Array.isArray(json)
 
-export const make = (channels: Channels, now: () => number, options: {
+export const make = (rooms: Rooms, now: () => number, options: {
   readonly itemResult: "metadata" | "item"
 }): ReadonlyArray<SoraMethod.Handled> => {
-  /** RPC is served as soon as `rpc` is open, which may be before the connection has joined. */
+  /** The connection may end between a call and its turn. */
+  const withConnection = <A>(
+    caller: SoraMethod.Caller,
+    use: (connection: ServerConnection) => Effect.Effect<A, ServerError>
+  ): Effect.Effect<A, ServerError> =>
+    Effect.suspend(() => {
+      const connection = rooms.find(caller.channelId, caller.connectionId)
+      return connection === undefined ? Effect.fail(invalid("the connection has left its channel")) : use(connection)
+    })
+
   const withMember = <A>(
     caller: SoraMethod.Caller,
     use: (member: Member) => Effect.Effect<A, ServerError>
-  ): Effect.Effect<A, ServerError> =>
-    Effect.suspend(() => {
-      const member = channels.find(caller.channelId, caller.connectionId)
-      return member === undefined ? Effect.fail(invalid("the connection has left its channel")) : use(member)
-    })
+  ): Effect.Effect<A, ServerError> => withConnection(caller, ({ member }) => use(member))
 
   /**
    * Spotlight rids are kept for all senders alike: a guess, as is that an unknown sender is refused (section 4.7 tells
@@ -53,22 +59,21 @@ export const make = (channels: Channels, now: () => number, options: {
   }): Effect.Effect<void, ServerError> => {
     if (!member.spotlight) return Effect.fail(invalid("spotlight is not active on this connection"))
     const sender = params.sendConnectionId
-    return sender && channels.find(member.channelId, sender) === undefined
+    return sender && rooms.find(member.channelId, sender) === undefined
       ? Effect.fail(invalid("send_connection_id is not in the channel"))
       : checkOwn(member, { ...params, own: ["recv_connection_id", params.recvConnectionId] })
   }
 
   /** Changes what a receiver asks for, and tells it of the layers that change: one event per sender (section 6.3). */
-  const switchLayers = (receiver: Member, change: () => void) => {
-    const senders = channels.members(receiver.channelId).filter((sender) =>
-      sender !== receiver && sender.role !== "recvonly" && sender.video && sender.simulcast &&
-      sender.bundleId !== receiver.bundleId
+  const switchLayers = (receiver: ServerConnection, change: () => void) => {
+    const senders = rooms.others(receiver.member).filter(({ member }) =>
+      member.role !== "recvonly" && member.video && member.simulcast
     )
     const before = senders.map((sender) => Media.currentRid(receiver, sender))
     change()
-    Media.refresh(receiver)
+    receiver.media.refresh()
     for (const [i, sender] of senders.entries()) {
-      Media.tellSwitched(receiver, sender, {
+      Media.tellSwitched(receiver, sender.member, {
         previous: before[i]!,
         current: Media.currentRid(receiver, sender),
         trigger: "receiver",
@@ -89,7 +94,7 @@ export const make = (channels: Channels, now: () => number, options: {
     }
     member.authzMetadata = metadata
     if (push === true) {
-      channels.push(member.channelId, {
+      rooms.push(member.channelId, {
         ...data,
         connection_id: member.connectionId,
         type: "signaling_notify_metadata_ext"
@@ -102,8 +107,9 @@ export const make = (channels: Channels, now: () => number, options: {
     SoraMethod.handle(
       SoraMethod.RequestSimulcastRid,
       (params, caller) =>
-        withMember(caller, (member) =>
+        withConnection(caller, (connection) =>
           Effect.gen(function*() {
+            const { member } = connection
             yield* checkOwn(member, {
               ...params,
               own: ["receiver_connection_id", params.receiverConnectionId]
@@ -111,11 +117,11 @@ export const make = (channels: Channels, now: () => number, options: {
             if (!member.simulcast) return yield* invalid("simulcast is not active on this connection")
             if (!member.rpcRids.includes(params.rid)) return yield* invalid("rid is not among simulcast_rpc_rids")
             const sender = params.senderConnectionId || undefined
-            if (sender !== undefined && channels.find(member.channelId, sender) === undefined) {
+            if (sender !== undefined && rooms.find(member.channelId, sender) === undefined) {
               return yield* invalid("sender_connection_id is not in the channel")
             }
             const { bySender } = member.rids
-            switchLayers(member, () => {
+            switchLayers(connection, () => {
               if (sender === undefined) {
                 member.rids.all = params.rid
                 bySender.clear()

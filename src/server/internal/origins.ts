@@ -4,12 +4,7 @@
  * loopback interface alone. Its own name is looked at as well, because a page may
  * have its name resolve to 127.0.0.1 and is then of the same origin.
  */
-import { isIPv4 } from "node:net"
-
-/** @internal */
-export const isLoopback = (host: string): boolean =>
-  host === "localhost" || host.endsWith(".localhost") || host === "::1" || host === "[::1]" ||
-  isIPv4(host) && host.startsWith("127.")
+import { isLoopbackHost } from "../../node/internal/loopback.ts"
 
 /** Which origins a server takes, besides those of the loopback interface. */
 export type AllowedOrigins = "*" | ReadonlyArray<string>
@@ -24,7 +19,7 @@ const parse = (url: string): URL | undefined => {
 
 const isOfLoopback = (origin: string): boolean => {
   const url = parse(origin)
-  return url !== undefined && url.origin === origin && isLoopback(url.hostname)
+  return url !== undefined && url.origin === origin && isLoopbackHost(url.hostname)
 }
 
 /**
@@ -38,7 +33,7 @@ export const refusalOf = (
   server: { readonly host: string; readonly allowedOrigins: AllowedOrigins | undefined }
 ): string | undefined => {
   const { allowedOrigins } = server
-  const local = isLoopback(server.host)
+  const local = isLoopbackHost(server.host)
   if (allowedOrigins === "*" || !local && allowedOrigins === undefined) return undefined
   const { host = "", origin } = headers
   const listed = allowedOrigins ?? []
@@ -47,6 +42,6 @@ export const refusalOf = (
   }
   const named = parse(`http://${host}`)
   const known = named !== undefined &&
-    (isLoopback(named.hostname) || listed.some((origin) => parse(origin)?.hostname === named.hostname))
+    (isLoopbackHost(named.hostname) || listed.some((origin) => parse(origin)?.hostname === named.hostname))
   return !local || known ? undefined : `the host ${JSON.stringify(host.slice(0, 200))} is not this machine`
 }

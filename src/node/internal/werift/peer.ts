@@ -14,6 +14,7 @@ import {
   type RTCSessionDescription,
   type SessionDescription
 } from "werift"
+import { MaxMessageBytes } from "../../../internal/protocol.ts"
 import { guard } from "./sctp.ts"
 
 /**
@@ -262,7 +263,7 @@ export const make = (config: Partial<PeerConfig>): Effect.Effect<WeriftPeer, nev
     Effect.sync(() =>
       new WeriftPeer({
         // Sora's limit of a DataChannel message; werift's own default is 65,536.
-        maxMessageSize: 262_144,
+        maxMessageSize: MaxMessageBytes,
         ...config
       })
     ),

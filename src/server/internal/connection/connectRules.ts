@@ -2,7 +2,7 @@
  * Which `connect` Sora takes, where that is known.
  */
 import type * as Schema from "effect/Schema"
-import { UserLabel } from "../../../internal/labels.ts"
+import { MaxIdBytes, UserLabel } from "../../../internal/protocol.ts"
 import type * as Signaling from "../../../Signaling.ts"
 
 /** DataChannels of its own that a client may ask for. Sora's limit is not known; no client was seen with more than a few. */
@@ -36,7 +36,7 @@ export const isAcceptable = (connect: Signaling.Connect): boolean => {
   const ids = [connect.channelId, connect.clientId, connect.bundleId].map(bytes)
   return labels.length <= MaxDataChannels &&
     isBitRate(connect.audio, 6, 510) && isBitRate(connect.video, 1, 50_000) &&
-    ids.every((length) => length >= 1 && length <= 255) &&
+    ids.every((length) => length >= 1 && length <= MaxIdBytes) &&
     (connect.audio !== false || connect.video !== false || labels.length > 0) &&
     labels.every((label) => UserLabel.test(label)) && new Set(labels).size === labels.length &&
     asked.every(({ header, maxPacketLifeTime, maxRetransmits, protocol = "" }) =>
