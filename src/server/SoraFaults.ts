@@ -9,10 +9,10 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { isTime, millisOf } from "../internal/options.ts"
 
 /**
  * Probabilities, from 0 (never, the default) to 1 (always).
@@ -84,14 +84,9 @@ export type ConnectionFault = "closeRpc" | "killSocket" | "killPeer" | "closeAbr
 
 const Rate = Schema.optional(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })))
 
-const isDuration = (input: unknown): input is Duration.Input =>
-  Option.exists(
-    // It takes anything, and throws inside for what is none.
-    input === null || input === undefined ? Option.none() : Duration.fromInput(input as Duration.Input),
-    (duration) => Duration.isFinite(duration) && Duration.toMillis(duration) >= 0
-  )
+const isFinite = (input: unknown): input is Duration.Input => isTime(input) && millisOf(input)! < Infinity
 
-const Time = Schema.optional(Schema.declare(isDuration, { expected: "a duration, such as \"100 millis\"" }))
+const Time = Schema.optional(Schema.declare(isFinite, { expected: "a duration, such as \"100 millis\"" }))
 
 /**
  * What {@link Faults} must be, as a schema: rates between 0 and 1, and

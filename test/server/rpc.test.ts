@@ -7,6 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
 import { createHmac, randomBytes } from "node:crypto"
 import { deflateSync, inflateSync } from "node:zlib"
@@ -36,6 +38,22 @@ const fence = Effect.fnUntraced(function*(
 ) {
   yield* server.push(channelId, "fence")
   for (const raw of clients) yield* wait(() => raw.take("the fence", ({ message }) => message.data === "fence"))
+})
+
+/** Waits until the error was thrown where nobody caught it, so many times. It is no failure of the test's. */
+const whenUncaught = Effect.fnUntraced(function*(defect: Error) {
+  const others = process.listeners("uncaughtException")
+  const changed = yield* Effect.acquireRelease(SubscriptionRef.make(0), () =>
+    Effect.sync(() => {
+      process.removeAllListeners("uncaughtException")
+      for (const listener of others) process.on("uncaughtException", listener)
+    }))
+  process.removeAllListeners("uncaughtException")
+  process.on("uncaughtException", (error, origin) => {
+    if (error === defect) Effect.runSync(SubscriptionRef.update(changed, (times) => times + 1))
+    else for (const listener of others) listener(error, origin)
+  })
+  return (times: number) => Stream.runDrain(Stream.takeUntil(SubscriptionRef.changes(changed), (now) => now >= times))
 })
 
 layer(SoraServer.layer(), { excludeTestServices: true })("with the defaults", (it) => {
@@ -327,6 +345,35 @@ layer(SoraServer.layer(), { excludeTestServices: true })("with the defaults", (i
       yield* wait(() => raw.type("req-stats", "stats"))
       yield* server.disconnect({ connectionId: idOf(raw) })
       assert.strictEqual((yield* Fiber.join(waiting))._tag, "SoraServerError")
+    }))
+
+  it.effect("whoever waits for the server's API, and throws, hurts nobody", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.SoraServer
+      const [raw, other] = yield* Effect.all([joined(server.url, "throws"), joined(server.url, "throws")])
+      const defect = new Error("mine")
+      const uncaught = yield* whenUncaught(defect)
+      const context = yield* Effect.context<never>()
+      const callAndThrow = (effect: Effect.Effect<unknown, unknown>) =>
+        Effect.runCallbackWith(context)(effect, {
+          onExit() {
+            throw defect
+          }
+        })
+
+      callAndThrow(server.requestStats(idOf(raw)))
+      yield* wait(() => raw.type("req-stats", "stats"))
+      raw.send("stats", { type: "stats", reports: [] })
+      yield* uncaught(1)
+      callAndThrow(server.reOffer(idOf(raw)))
+      const { sdp } = yield* wait(() => raw.type("re-offer", "signaling"))
+      raw.send("signaling", { type: "re-answer", sdp: yield* wait(() => raw.makeAnswer(sdp)) })
+      yield* uncaught(2)
+      // It lives.
+      assert.strictEqual((yield* wait(() => raw.rpc(Put, { metadata: 1 }))).result, 1)
+      callAndThrow(server.disconnect({ channelId: "throws" }))
+      yield* uncaught(3)
+      yield* wait(() => Promise.all([raw.closed, other.closed]))
     }))
 
   it.effect("a re-answer that is none ends the connection, and the re-offer with it", () =>

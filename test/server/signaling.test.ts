@@ -1,5 +1,6 @@
 import { assert, describe, it, vi } from "@effect/vitest"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -338,6 +339,38 @@ describe("authentication", () => {
       assert.deepInclude(yield* refused(url, connect), { code: 4490, reason: "INTERNAL-ERROR" })
       yield* joined(url, "good")
     }).pipe(Effect.provide(Logger.layer([]))))
+
+  it.live("a hook that gives no grant ends that connection alone, and the log says what is wrong with it", () =>
+    Effect.gen(function*() {
+      const grants: Record<string, unknown> = {
+        nothing: undefined,
+        text: "everything",
+        "no list": { rpcMethods: "all" },
+        "no rid": { simulcastRpcRids: ["r9"] },
+        "no time": { connectionLifetime: "soon" },
+        typo: { rpcMethod: [] }
+      }
+      const logs: Array<string> = []
+      const logger = Logger.make(({ cause }) => void logs.push(Cause.pretty(cause).split("\n")[0]!))
+      yield* Effect.gen(function*() {
+        const { url } = yield* SoraServer.make({
+          authenticate: ({ channelId }): any => Effect.succeed(channelId in grants ? grants[channelId] : {})
+        })
+        for (const channel_id of Object.keys(grants)) {
+          const connect = { type: "connect", role: "sendrecv", channel_id }
+          assert.deepStrictEqual(
+            yield* refused(url, connect),
+            { code: 4490, reason: "INTERNAL-ERROR", received: 0 },
+            channel_id
+          )
+        }
+        yield* joined(url, "good")
+      }).pipe(Effect.provide(Logger.layer([logger])))
+      assert.deepStrictEqual(
+        logs.map((text) => /authenticate gave no grant: (\w*)/.exec(text)?.[1] ?? text),
+        ["Expected", "Expected", "rpcMethods", "simulcastRpcRids", "connectionLifetime", "rpcMethod"]
+      )
+    }))
 
   it.live("a grant rules over what the client asked for", () =>
     Effect.gen(function*() {
