@@ -1,5 +1,10 @@
+/** What is mended in werift's SCTP, and that werift itself still has the fault. */
 import { assert, describe, it } from "@effect/vitest"
-import { isReadable } from "../../../src/node/internal/werift/sctp.ts"
+import { once } from "node:events"
+import { Worker } from "node:worker_threads"
+import type { RTCSctpTransport } from "werift"
+import { guard, isReadable } from "../../../src/node/internal/werift/sctp.ts"
+import { closeAll, connected, plain } from "./pair.ts"
 
 /** A packet of chunks: type, body, and a length that may be a lie. */
 const packet = (...chunks: ReadonlyArray<readonly [type: number, body: ReadonlyArray<number>, length?: number]>) =>
@@ -45,4 +50,81 @@ describe("isReadable", () => {
     assert.isFalse(isReadable(short))
     assert.isFalse(isReadable(packet([3, [1]])))
   })
+})
+
+/** An association with and without the guard, and how often it had to step in. */
+const associations = async () => {
+  const peers = [plain(), plain()] as const
+  await connected(...peers)
+  const [guarded, bare] = peers.map(({ sctpTransport }) => sctpTransport!) as [RTCSctpTransport, RTCSctpTransport]
+  let bad = 0
+  guard(guarded, { maxBytes: 100_000, onBad: () => bad++ })
+  return { bare, guarded, bad: () => bad, close: () => closeAll(...peers) }
+}
+
+/** The private methods that the other end's packets and messages come to. */
+const entrances = ({ datachannelReceive, sctp }: any) => ({
+  packet: (data: Buffer): Promise<void> => sctp.handleData(data),
+  message: (streamId: number, protocol: number, data: Buffer): Promise<void> =>
+    datachannelReceive(streamId, protocol, data),
+  data: (chunk: object): void => sctp.receiveDataChunk(chunk),
+  sctp
+})
+
+describe("a packet that cannot be read", () => {
+  it("rejects in werift, and is dropped here", async () => {
+    const { bad, bare, close, guarded } = await associations()
+    const packets = [Buffer.alloc(3), packet([4, [0, 1, 0, 100]]), Buffer.alloc(40)]
+    const outcomes = await Promise.allSettled(packets.map((data) => entrances(bare).packet(data)))
+    assert.deepStrictEqual(outcomes.map(({ status }) => status), ["rejected", "rejected", "rejected"])
+    await Promise.all(packets.map((data) => entrances(guarded).packet(data)))
+    assert.strictEqual(bad(), 3)
+    await close()
+  })
+
+  it("with a length of zero fills the memory of werift", async () => {
+    // A heartbeat with a parameter of no length, with its checksum.
+    const worker = new Worker(
+      `
+        import { crc32c, RTCPeerConnection } from "werift"
+        const peer = new RTCPeerConnection({})
+        peer.createDataChannel("x")
+        const packet = Buffer.alloc(20)
+        packet.set([4, 0, 0, 8, 0, 1, 0, 0], 12)
+        packet.writeUInt32LE(crc32c(packet), 8)
+        peer.sctpTransport.sctp.handleData(packet)
+      `,
+      { eval: true, execArgv: ["--input-type=module"], resourceLimits: { maxOldGenerationSizeMb: 64 } }
+    )
+    const [error] = await once(worker, "error")
+    assert.strictEqual(error.code, "ERR_WORKER_OUT_OF_MEMORY")
+  })
+})
+
+it("a message that names no channel, or is of no known kind, rejects in werift, and is dropped here", async () => {
+  const { bad, bare, close, guarded } = await associations()
+  const id = Object.values(guarded.dataChannels)[0]!.id!
+  // An acknowledgement of a channel that nobody has opened (RFC 8832, section 5.2), and a protocol that there is not.
+  const messages: Array<[number, number, Buffer]> = [[77, 50, Buffer.from([2])], [id, 99, Buffer.from("x")]]
+  const outcomes = await Promise.allSettled(messages.map((message) => entrances(bare).message(...message)))
+  assert.deepStrictEqual(outcomes.map(({ status }) => status), ["rejected", "rejected"])
+  for (const message of messages) guarded.sctp.onReceive.execute(...message)
+  await close()
+  assert.strictEqual(bad(), 2)
+})
+
+it("messages whose last piece never comes are kept without end in werift, and up to a bound here", async () => {
+  const { bad, bare, close, guarded } = await associations()
+  for (const transport of [bare, guarded]) {
+    const { data, sctp } = entrances(transport)
+    for (let i = 0; i < 2000; i++) {
+      const tsn = (sctp.lastReceivedTsn + 1) >>> 0
+      data({ tsn, streamId: 9, streamSeqNum: 0, protocol: 51, flags: i === 0 ? 2 : 0, userData: Buffer.alloc(1000) })
+    }
+  }
+  const kept = (transport: RTCSctpTransport) => 1024 * 1024 - entrances(transport).sctp.advertisedRwnd
+  assert.strictEqual(kept(bare), 2_000_000)
+  assert.isAtMost(kept(guarded), 1024 * 1024 + 101_000)
+  assert.isAbove(bad(), 0)
+  await close()
 })

@@ -1,8 +1,5 @@
 /**
- * What werift's SCTP must not be given. It takes what the other end sends for
- * well-formed: a length of zero sends it round in circles until the memory is
- * full, and what it cannot read rejects a promise that nobody has, which ends the
- * process.
+ * What is mended in werift's SCTP.
  */
 import type { RTCSctpTransport } from "werift"
 
@@ -22,9 +19,6 @@ const paramsAt = new Map([
   [Chunk.Error, 0],
   [Chunk.Reconfig, 0]
 ])
-
-/** Packets that came after one that is missing. For each that comes werift sorts them all. */
-const MaxMisordered = 8192
 
 /** Calls `use` with each of the pieces that stand one after the other, which say their own length and are padded to 4. */
 const everyPiece = (bytes: Buffer, use: (type: number, body: Buffer) => boolean, typeOf: (at: number) => number) => {
@@ -71,6 +65,62 @@ export const isReadable = (packet: Buffer): boolean => {
 }
 
 /**
+ * werift takes what the other end sends for well-formed. A length of zero (RFC
+ * 9260, section 3.2) sends it round in circles until the memory is full, and what
+ * it cannot read rejects a promise that nobody has, which ends the process.
+ *
+ * Relies on: `handleData` of the association, which gets each packet.
+ *
+ * @internal
+ */
+export const dropUnreadable = ({ sctp }: RTCSctpTransport, onBad: () => void): void => {
+  const handleData = sctp["handleData"]
+  sctp["handleData"] = async (packet: Buffer) => {
+    if (!isReadable(packet)) return onBad()
+    await handleData.call(sctp, packet).catch(onBad)
+  }
+}
+
+/**
+ * A message for no channel, or of no known kind (RFC 8832, section 6), rejects a
+ * promise that nobody has, which ends the process.
+ *
+ * Relies on: `datachannelReceive` of the transport, which gets each message, and
+ * that nobody else subscribes to `onReceive`.
+ *
+ * @internal
+ */
+export const dropAddressless = (transport: RTCSctpTransport, onBad: () => void): void => {
+  const receive = transport["datachannelReceive"]
+  const { onReceive } = transport.sctp
+  onReceive.allUnsubscribe()
+  onReceive.subscribe((...frame) => {
+    receive(...frame).catch(onBad)
+  })
+}
+
+/** Packets that came after one that is missing. For each that comes werift sorts them all. */
+const MaxMisordered = 8192
+
+/**
+ * werift keeps the pieces of a message until its last one comes, however many
+ * they are, and what came after one that is missing. It counts the bytes and lets
+ * its window go below zero, for those that do not mind it (RFC 9260, section 6.2).
+ *
+ * Relies on: `receiveDataChunk`, `advertisedRwnd` and `sackMisOrdered` of the
+ * association.
+ *
+ * @internal
+ */
+export const boundUnfinished = ({ sctp }: RTCSctpTransport, maxBytes: number, onBad: () => void): void => {
+  const receive = sctp["receiveDataChunk"]
+  sctp["receiveDataChunk"] = (chunk: Parameters<typeof receive>[0]) => {
+    if (sctp["advertisedRwnd"] < -maxBytes || sctp["sackMisOrdered"].size > MaxMisordered) return onBad()
+    receive.call(sctp, chunk)
+  }
+}
+
+/**
  * Keeps from the association what it cannot bear, and calls `onBad` instead: for
  * a packet that cannot be read or does not fit, a message to no channel, and when
  * the pieces of messages whose last piece never comes are more than `maxBytes`.
@@ -81,23 +131,7 @@ export const guard = (transport: RTCSctpTransport, options: {
   readonly maxBytes: number
   readonly onBad: () => void
 }): void => {
-  const { maxBytes, onBad } = options
-  const { sctp } = transport
-  // All of them private to werift, which offers nothing of the kind.
-  const receive = transport["datachannelReceive"]
-  sctp.onReceive.allUnsubscribe()
-  sctp.onReceive.subscribe((...frame) => {
-    receive(...frame).catch(onBad)
-  })
-  const handleData = sctp["handleData"]
-  sctp["handleData"] = async (packet: Buffer) => {
-    if (!isReadable(packet)) return onBad()
-    await handleData.call(sctp, packet).catch(onBad)
-  }
-  const receiveChunk = sctp["receiveDataChunk"]
-  sctp["receiveDataChunk"] = (chunk: Parameters<typeof receiveChunk>[0]) => {
-    // The window goes below zero for those that do not mind it (RFC 9260, section 6.2).
-    if (sctp["advertisedRwnd"] < -maxBytes || sctp["sackMisOrdered"].size > MaxMisordered) return onBad()
-    receiveChunk.call(sctp, chunk)
-  }
+  dropUnreadable(transport, options.onBad)
+  dropAddressless(transport, options.onBad)
+  boundUnfinished(transport, options.maxBytes, options.onBad)
 }

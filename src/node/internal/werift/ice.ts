@@ -1,0 +1,86 @@
+/**
+ * What is mended in werift's ICE.
+ */
+import type { PeerConfig, RTCDtlsTransport, RTCIceTransport } from "werift"
+
+/**
+ * Only the loopback interface: nothing leaves the machine, and it works without
+ * a network. werift leaves this interface out, as RFC 8445, section 5.1.1.1,
+ * says, listens on all of them whatever it advertises, and with
+ * `iceInterfaceAddresses` alone advertises the others all the same.
+ *
+ * @internal
+ */
+export const loopback = {
+  iceUseIpv4: false,
+  iceUseIpv6: false,
+  iceAdditionalHostAddresses: ["127.0.0.1"],
+  iceInterfaceAddresses: { udp4: "127.0.0.1" }
+} satisfies Partial<PeerConfig>
+
+const isStun = (server: { readonly urls: string | Array<string> }) =>
+  [server.urls].flat().some((url) => url.startsWith("stun"))
+
+/**
+ * Where no STUN server is configured, the ICE agent asks a public one: packets
+ * leave the machine, and gathering waits for the answer. Candidates come from
+ * the configured servers alone (WebRTC, `RTCConfiguration.iceServers`).
+ *
+ * Relies on: `stunServer` of the ICE agent, read when gathering begins.
+ *
+ * @internal
+ */
+export const askNoPublicStun = (transports: ReadonlyArray<RTCIceTransport>, config: Required<PeerConfig>): void => {
+  if (config.iceServers.some(isStun)) return
+  for (const { connection } of transports) (connection as { stunServer?: unknown }).stunServer = undefined
+}
+
+/** Without a sign of life for this long a peer is `disconnected`. */
+const QuietMillis = 7000
+
+/**
+ * Says when the other side has gone quiet, and when it is back. werift asks for
+ * a sign of life every 4 to 6 seconds (RFC 7675, section 5.1) and gives up, as
+ * `failed`, after 30: it never says `disconnected` before (WebRTC,
+ * `RTCPeerConnectionState`), as libwebrtc does after 7.
+ *
+ * Relies on: `consentExpiryTimer` of the ICE agent, which werift starts anew with
+ * every answer, and `onData`.
+ *
+ * @internal
+ */
+export const watchLife = ({ connection }: RTCIceTransport, onChange: (isQuiet: boolean) => void): () => void => {
+  let lastSign = performance.now()
+  let consent: unknown
+  let isQuiet = false
+  connection.onData.subscribe(() => {
+    lastSign = performance.now()
+  })
+  const watch = setInterval(() => {
+    const current = (connection as { consentExpiryTimer?: unknown }).consentExpiryTimer
+    if (current !== consent) lastSign = performance.now()
+    consent = current
+    const now = performance.now() - lastSign > QuietMillis
+    if (now === isQuiet) return
+    isQuiet = now
+    onChange(isQuiet)
+  }, 1000)
+  watch.unref()
+  return () => clearInterval(watch)
+}
+
+/**
+ * Closes a transport, also what it is still gathering: when a TURN server grants
+ * a relay after the end, werift keeps its socket, and the relay, for ever (RFC
+ * 8656, section 7: a client that no longer needs an allocation deletes it).
+ *
+ * Relies on: `close` of the ICE agent, which may be called twice.
+ *
+ * @internal
+ */
+export const closeAlsoLate = async (transport: RTCDtlsTransport): Promise<void> => {
+  const { iceTransport } = transport
+  await transport.stop()
+  if (iceTransport.gatheringState !== "gathering") return
+  iceTransport.addEventListener("gatheringstatechange", () => void iceTransport.connection.close())
+}

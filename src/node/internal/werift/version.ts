@@ -1,0 +1,82 @@
+/**
+ * Which werift is mended. The mends reach into what is private to it, so that
+ * with another version they could fail anywhere, and differently each time.
+ */
+import { DtlsClient, RTCPeerConnection } from "werift"
+
+/**
+ * The version that the mends were tested with, which is also the peer dependency.
+ *
+ * @internal
+ */
+export const TestedVersion = "0.25.2"
+
+/** What the mends rely on, of each thing that they reach into. */
+const relied = {
+  peer: ["signalingStateChange", "connectionStateChange", "dtlsTransports", "iceTransports", "sctpTransport"],
+  dtlsTransport: ["dtls", "iceTransport", "onStateChange"],
+  iceAgent: ["stunServer", "consentExpiryTimer", "onData", "close"],
+  dtls: ["onHandleHandshakes", "connect", "transport"],
+  dtlsContext: ["flight", "recordSequenceNumber"],
+  cipherContext: ["cipher"],
+  sctpTransport: ["datachannelReceive", "sctp"],
+  sctp: ["onReceive", "handleData", "receiveDataChunk", "advertisedRwnd", "sackMisOrdered"]
+} satisfies Record<string, ReadonlyArray<string>>
+
+/**
+ * What is missing in a werift of which `make` gives a peer and an end of DTLS.
+ *
+ * @internal
+ */
+export const missing = (make: {
+  readonly peer: () => RTCPeerConnection
+  readonly dtls: () => DtlsClient
+}): ReadonlyArray<string> => {
+  // Whatever is thrown on the way to it, it is not there.
+  const find = (get: () => unknown): object => {
+    try {
+      return Object(get()) as object
+    } catch {
+      return {}
+    }
+  }
+  const peer = find(make.peer) as RTCPeerConnection
+  // It makes the transports. Nothing is opened before there is a description.
+  find(() => peer.createDataChannel(""))
+  const dtls = find(make.dtls) as DtlsClient
+  const parts: Record<keyof typeof relied, object> = {
+    peer,
+    dtlsTransport: find(() => peer.dtlsTransports[0]),
+    iceAgent: find(() => peer.iceTransports[0]!.connection),
+    dtls,
+    dtlsContext: find(() => dtls.dtls),
+    cipherContext: find(() => dtls.cipher),
+    sctpTransport: find(() => peer.sctpTransport),
+    sctp: find(() => peer.sctpTransport!.sctp)
+  }
+  return Object.entries(relied).flatMap(([part, names]) =>
+    names.filter((name) => !(name in parts[part as keyof typeof relied])).map((name) => `${part}.${name}`)
+  )
+}
+
+let isChecked = false
+
+/**
+ * Throws when this is no werift that is known here, naming the one that is. The
+ * first peer of a process looks for it.
+ *
+ * @internal
+ */
+export const checkVersion = (): void => {
+  if (isChecked) return
+  const names = missing({
+    peer: () => new RTCPeerConnection({}),
+    dtls: () => new DtlsClient({ transport: { type: "none", address: {}, closed: false } as any })
+  })
+  if (names.length > 0) {
+    throw new Error(
+      `effect-sora-rpc needs werift ${TestedVersion}, and this is another version: it has no ${names.join(", ")}`
+    )
+  }
+  isChecked = true
+}
