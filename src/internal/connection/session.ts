@@ -200,21 +200,25 @@ export const connect = Effect.fnUntraced(function*(
     yield* bounded(Scope.close(held, Exit.void), ReleaseGrace)
   })
 
-  // In a fiber of its own, which nobody interrupts: an interrupted caller still says goodbye.
-  const tornDown = yield* Effect.acquireRelease(Effect.forkDetach(teardown), (tornDown) => {
+  const run = (loop: Effect.Effect<unknown>) => Effect.forkIn(Effect.forever(postFault(loop)), working)
+
+  // All of it or nothing: what is released is what has begun. The teardown is a fiber of its own, which nobody interrupts:
+  // an interrupted caller still says goodbye.
+  const begin = Effect.gen(function*() {
+    yield* run(Effect.flatMap(Queue.take(inbox), advance))
+    yield* run(
+      Effect.flatMap(
+        Queue.take(jobs),
+        Effect.catch(({ reason }) => Effect.sync(() => post({ _tag: "Failed", reason })))
+      )
+    )
+    yield* Effect.forEach(first, carryOut, { discard: true })
+    return yield* Effect.forkDetach(teardown)
+  })
+  const tornDown = yield* Effect.acquireRelease(begin, (tornDown) => {
     post({ _tag: "Released" })
     return Fiber.await(tornDown)
   })
-
-  const run = (loop: Effect.Effect<unknown>) => Effect.forkIn(Effect.forever(postFault(loop)), working)
-  yield* run(Effect.flatMap(Queue.take(inbox), advance))
-  yield* run(
-    Effect.flatMap(
-      Queue.take(jobs),
-      Effect.catch(({ reason }) => Effect.sync(() => post({ _tag: "Failed", reason })))
-    )
-  )
-  yield* Effect.forEach(first, carryOut, { discard: true })
 
   const offer = yield* Hop.effect(Deferred.await(ready)).pipe(
     // An attempt that failed, or was given up, is over: a later one must not meet it in the channel.
