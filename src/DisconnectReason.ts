@@ -1,7 +1,6 @@
 /**
- * Why a connection ended: what `Disconnected` of a call, the state of a
- * connection and a connection that was lost while it was made have as their
- * `reason`.
+ * Why a connection ended: the `reason` of the `Disconnected` of a call, of the
+ * state of a connection, and of a `ConnectionLost`.
  *
  * @since 0.1.0
  */

@@ -6,7 +6,7 @@
  *
  * Audio and video reach the others of a channel as they were sent, of a simulcast
  * sender the layer that each asked for. It is an aid for developing, not an SFU:
- * it does not adapt to anyone's bandwidth, repairs few losses, gives every
+ * it does not adapt to anyone's bandwidth, asks for lost packets again of senders without simulcast only, gives every
  * receiver the sender's codec, and a spotlight changes nothing in what is sent.
  *
  * It is not Sora. It knows no clusters, recording or HTTP API, and where the

@@ -8,6 +8,7 @@ import { SoraMethod } from "effect-sora-rpc"
 import { SoraServer } from "effect-sora-rpc/server"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { randomBytes } from "node:crypto"
 import { deflateSync } from "node:zlib"
 import { client, joined, type RawClient } from "./rawClient.ts"
@@ -193,6 +194,19 @@ describe("what a client sends", () => {
         assert.strictEqual((yield* wait(() => raw.response(`call ${id}`))).result, "done")
       }
       assert.strictEqual((yield* wait(() => raw.rpc("1/Hang"))).result, "done")
+    }))
+
+  it.live("are not kept without end, however few, while they are not answered", () =>
+    Effect.gen(function*() {
+      const Hang = SoraMethod.make("Hang", { version: "1", params: Schema.Struct({ data: Schema.String }) })
+      const { url } = yield* SoraServer.make({
+        maxBufferedBytes: 400_000,
+        handlers: [SoraMethod.handle(Hang, () => Effect.never)]
+      })
+      const raw = yield* joined(url, "large calls")
+      const params = { data: "x".repeat(100_000) }
+      for (let id = 1; id <= 4; id++) raw.send("rpc", { jsonrpc: "2.0", id, method: "1/Hang", params })
+      assert.deepStrictEqual(yield* wait(() => raw.closed), overflow)
     }))
 
   it.live("are no channels of its own without end", () =>

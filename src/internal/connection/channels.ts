@@ -7,6 +7,7 @@
 import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
 import type * as Signaling from "../../Signaling.ts"
+import { MaxSignalingBytes } from "../limits.ts"
 import { isUserLabel } from "../protocol.ts"
 import * as Channel from "../rpc/channel.ts"
 import { type Labelled, letGo, listen, sendText } from "../signaling/labelled.ts"
@@ -67,7 +68,7 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
       if (label === "rpc" || isUserLabel(label)) return
       let text = ""
       try {
-        text = Channel.decodeMessage(data, compress, maxInflatedBytes)
+        text = Channel.decodeMessage(data, compress, MaxSignalingBytes)
       } catch {
         // Told as what it is: no signaling message.
       }

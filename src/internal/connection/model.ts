@@ -131,7 +131,7 @@ export interface SignalingEvent {
  * @since 0.1.0
  */
 export class SoraConnection extends Context.Service<SoraConnection, {
-  /** The server's offer: ids, `rpcMethods`, `metadata`, … Of the connection of now, or of the last one. */
+  /** The server's offer: ids, `rpcMethods`, `metadata`, … Of the current connection, or of the last one. */
   readonly offer: Effect.Effect<Signaling.Offer>
   readonly state: Effect.Effect<State>
   /** The current state and each later one. Ends after `Disconnected`. */
@@ -160,6 +160,6 @@ export class SoraConnection extends Context.Service<SoraConnection, {
    * `compress`. Do not close one: Sora ends a connection that loses a channel.
    */
   readonly dataChannels: Effect.Effect<ReadonlyMap<string, DataChannelLike>>
-  /** The peer connection itself, for tracks and statistics. Of the connection of now, or of the last one. */
+  /** The peer connection itself, for tracks and statistics. Of the current connection, or of the last one. */
   readonly peerConnection: Effect.Effect<PeerConnectionLike>
 }>()("effect-sora-rpc/SoraConnection") {}

@@ -84,6 +84,8 @@ export const make = Effect.fnUntraced(function*(
     )
   }
 
+  // `state` is written by the session that is up when it switches, by the one fiber of `supervise`, and at the end by
+  // `finish`, once; `session` by `supervise` alone.
   let finished = false
   const finish = (reason: DisconnectReason) =>
     Effect.suspend(() => {

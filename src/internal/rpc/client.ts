@@ -111,8 +111,9 @@ export const make = Effect.fnUntraced(function*(
   /** Calls that wait for the window or for buffer space, in the order in which they came. */
   const queue = new Set<Call>()
   let nextId = 1
+  /** Written by `end`, once. */
   let ended: DisconnectReason | undefined
-  /** Set while the connection is being made again. */
+  /** Set while the connection is being made again: by `onInterrupted`, until `onWritable`. */
   let interrupted: DisconnectReason | undefined
 
   const deadlines = yield* Deadlines.make({

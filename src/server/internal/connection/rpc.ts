@@ -53,10 +53,6 @@ export const make = (options: {
     yield* Effect.logDebug(`an answer of ${text.length} characters could not be sent`)
   })
 
-  const ended = Effect.sync(() => {
-    underWay--
-  })
-
   const handle = (data: unknown) => {
     if (ending.isOver()) return
     let frame: string
@@ -66,6 +62,12 @@ export const make = (options: {
       // Answered with a parse error.
       frame = ""
     }
+    // A call is kept until it is answered, and so counts until then.
+    if (!load.take(frame.length)) return
+    const ended = Effect.sync(() => {
+      underWay--
+      load.free(frame.length)
+    })
     const refusal = underWay < settings.maxCalls ? undefined : tooManyCalls
     underWay++
     const answered = Effect.flatMap(dispatcher.dispatch(frame, member, isGranted, refusal), answer)
