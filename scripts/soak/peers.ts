@@ -209,7 +209,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         const kind = dice.pick([50, 51, 53, 56, 57, 0, 2 ** 32 - 1])
         const bytes = dice.bytes(dice.size(100))
         if (kind === 50) bytes[0] = dice.pick([2, 3, 0xff])
-        yield* Effect.ignoreCause(Effect.promise(async () => sctp.send(dice.pick([0, 1, 2, 7, 65_534]), kind, bytes)))
+        // Not waited for: once the server has ended the association werift never says that it was sent.
+        sctp.send(dice.pick([0, 1, 2, 7, 65_534]), kind, bytes).catch(() => {})
       }
     })
   },
