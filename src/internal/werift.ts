@@ -80,6 +80,25 @@ const dropRepeated = (dtls: DtlsSocket): void => {
   dtls.onHandleHandshakes = (handshakes) => handle(handshakes.filter((handshake) => !isRepeated(handshake)))
 }
 
+/**
+ * An end that has said its last of the handshake sends at once, and that last may
+ * be lost, or never said. SCTP must not hear of it before werift has started it:
+ * it would give no numbers to its channels, which rejects a promise that nobody
+ * has, or never tell that it is connected. Gives what ends the waiting.
+ */
+const holdData = ({ onData }: DtlsSocket): () => void => {
+  const { execute } = onData
+  let early: Buffer | undefined
+  onData.execute = (data) => {
+    // The latest alone: until it is answered the other end says the same again.
+    early = data
+  }
+  return () => {
+    onData.execute = execute
+    if (early !== undefined) execute(early)
+  }
+}
+
 /** Messages of the handshake (RFC 5246, section 7.4, and RFC 6347, section 4.3.2). */
 const Handshake = {
   ClientHello: 1,
@@ -205,6 +224,7 @@ export class WeriftPeer extends RTCPeerConnection {
       // werift makes its end when ICE is up on its side. What the other end said before is lost, and comes again a second
       // later where DTLS waits as long as RFC 6347, section 4.2.4.1, has it: so it is kept until there is somebody to hear it.
       let early: Buffer | undefined
+      let passData = () => {}
       const { onData } = transport.iceTransport.connection
       const { unSubscribe } = onData.subscribe((data) => {
         // The latest alone: until it is answered a client says the same again and again.
@@ -214,7 +234,10 @@ export class WeriftPeer extends RTCPeerConnection {
         if (state === "connecting") {
           queueMicrotask(() => {
             unSubscribe()
-            if (transport.dtls !== undefined) dropRepeated(transport.dtls)
+            if (transport.dtls !== undefined) {
+              dropRepeated(transport.dtls)
+              passData = holdData(transport.dtls)
+            }
             if (early === undefined) return
             try {
               onData.execute(early)
@@ -227,6 +250,8 @@ export class WeriftPeer extends RTCPeerConnection {
         // comes to that number, the other end takes the record for a replay and drops it (RFC 6347, section 4.1.2.6), and
         // what was in it comes a second later. So these numbers are left out.
         if (state !== "connected" || transport.dtls === undefined) return
+        // Not before SCTP is started, which is the next thing that werift does.
+        setImmediate(passData)
         transport.dtls.dtls.recordSequenceNumber += 100
         // Of a key that is bytes Node makes an object for each record, which is half of what a message costs.
         const { cipher } = transport.dtls.cipher
