@@ -25,10 +25,13 @@ const silence = (peer: RTCPeerConnection | undefined) => {
   }
 }
 
-/** A frame that names no channel of ours must not end this process: werift rejects a promise that nobody has. */
+/** What must not end this process: werift rejects promises that nobody has. */
 const guard = (peer: RTCPeerConnection | undefined) => {
   const transport = peer?.sctpTransport
   if (transport === undefined) return
+  // The number of its next channel: it has none when the server said its last of the handshake after it began with SCTP.
+  transport["dataChannelId"] ??= 1
+  // A frame that names no channel of ours.
   const receive = transport["datachannelReceive"]
   transport.sctp.onReceive.allUnsubscribe()
   transport.sctp.onReceive.subscribe((...frame) => void receive(...frame).catch(() => {}))
