@@ -143,21 +143,54 @@ export const endHandshake = ({ dtls }: RTCDtlsTransport): void => {
 }
 
 /**
+ * An end that has said its last of the handshake sends at once, and that last may
+ * be lost (RFC 6347, section 4.2.4), so that data comes first. werift hands it to
+ * SCTP, which it has not started yet: SCTP then gives no numbers to its channels,
+ * which rejects a promise that nobody has, or never says that it is connected.
+ * Gives what ends the waiting.
+ *
+ * Relies on: `onData` of the end of DTLS, and SCTP being started right after the
+ * transport has become "connected".
+ *
+ * @internal
+ */
+export const holdData = ({ onData }: DtlsSocket): { readonly pass: () => void } => {
+  const { execute } = onData
+  // The latest alone: until it is answered the other end says the same again.
+  let early: Buffer | undefined
+  onData.execute = (data) => {
+    early = data
+  }
+  return {
+    pass() {
+      onData.execute = execute
+      if (early !== undefined) execute(early)
+    }
+  }
+}
+
+/**
  * Mends a transport whose end of DTLS is not made yet.
  *
  * @internal
  */
 export const mend = (transport: RTCDtlsTransport): void => {
   const early = hearEarly(transport)
+  let held: { readonly pass: () => void } | undefined
   transport.onStateChange.subscribe((state) => {
     // werift makes its end right after it has said so.
     if (state === "connecting") {
       queueMicrotask(() => {
-        if (transport.dtls !== undefined) dropRepeated(transport.dtls)
+        if (transport.dtls !== undefined) {
+          dropRepeated(transport.dtls)
+          held = holdData(transport.dtls)
+        }
         early.replay()
       })
     }
     if (state === "connected" && transport.dtls !== undefined) {
+      // Not before SCTP is started, which is the next thing that werift does.
+      if (held !== undefined) setImmediate(held.pass)
       useNoNumberTwice(transport.dtls)
       keepKeys(transport.dtls)
     }

@@ -16,7 +16,7 @@ const relied = {
   peer: ["signalingStateChange", "connectionStateChange", "dtlsTransports", "iceTransports", "sctpTransport"],
   dtlsTransport: ["dtls", "iceTransport", "onStateChange"],
   iceAgent: ["stunServer", "consentExpiryTimer", "onData", "close"],
-  dtls: ["onHandleHandshakes", "connect", "transport"],
+  dtls: ["onHandleHandshakes", "onData", "connect", "transport"],
   dtlsContext: ["flight", "recordSequenceNumber"],
   cipherContext: ["cipher"],
   sctpTransport: ["datachannelReceive", "sctp"],
