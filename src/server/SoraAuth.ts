@@ -29,8 +29,10 @@ export interface Grant {
   readonly bundleId?: string
   /** Sent to this client alone, as `offer.metadata`. */
   readonly metadata?: Schema.Json
-  /** Shown to the channel as `authz_metadata`; what `PutSignalingNotifyMetadata` replaces. */
+  /** Shown to the channel as `authz_metadata`. */
   readonly signalingNotifyMetadata?: Schema.Json
+  /** The first value of the metadata that RPC changes; nothing without the server's metadata extension. */
+  readonly signalingNotifyMetadataExt?: Schema.Json
   /** The methods granted, as in `rpc_methods`. Default: all that the server has. */
   readonly rpcMethods?: ReadonlyArray<string>
   readonly simulcast?: boolean
@@ -81,6 +83,7 @@ const Claims = Struct({
   spotlight: Schema.optionalKey(Schema.Boolean),
   metadata: Schema.optionalKey(Schema.Json),
   signalingNotifyMetadata: Schema.optionalKey(Schema.Json),
+  signalingNotifyMetadataExt: Schema.optionalKey(Schema.Json),
   ignoreDisconnectWebsocket: Schema.optionalKey(Schema.Boolean),
   /** Seconds. */
   connectionLifetime: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)))

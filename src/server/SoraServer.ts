@@ -35,7 +35,6 @@ import type { Services } from "./internal/connection/services.ts"
 import { disconnectedApi } from "./internal/ends.ts"
 import * as Faults from "./internal/faults.ts"
 import * as Listener from "./internal/listener.ts"
-import { metadataOf } from "./internal/member.ts"
 import * as Methods from "./internal/methods.ts"
 import { DefaultHost, issueOfOptions, type Options, settingsOf } from "./internal/options.ts"
 import * as Rooms from "./internal/rooms.ts"
@@ -82,7 +81,10 @@ export interface Connection {
   readonly simulcast: boolean
   /** Whether spotlight is active on this connection, by `connect` or by the grant. */
   readonly spotlight: boolean
-  /** What the channel sees as its metadata: what RPC put there, else what the client sent in `connect`. */
+  /**
+   * What the channel sees as its `metadata`: what the authentication or RPC put there; without the metadata extension what
+   * the authentication gave, else what the client sent in `connect`.
+   */
   readonly metadata: Schema.Json | undefined
   /** The simulcast layer asked for, of senders without one of their own. */
   readonly rid: SoraMethod.Rid
@@ -155,7 +157,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const now = () => clock.currentTimeMillisUnsafe()
   const rooms = Rooms.make(now)
   const handlers = [
-    ...Methods.make(rooms, now, { itemResult: options.itemResult ?? "metadata" }),
+    ...Methods.make(rooms, now, {
+      itemResult: options.itemResult ?? "metadata",
+      metadataExtension: settings.signalingNotifyMetadataExt
+    }),
     ...(options.handlers ?? []).map(({ handler, method }) =>
       SoraMethod.handle(
         method,
@@ -249,7 +254,7 @@ const viewOf = ({ isSwitched, member }: Rooms.ServerConnection): Connection => (
   switched: isSwitched(),
   simulcast: member.simulcast,
   spotlight: member.spotlight,
-  metadata: metadataOf(member),
+  metadata: member.metadata,
   rid: member.rids.all,
   spotlightFocusRid: member.spotlightRids.focus,
   spotlightUnfocusRid: member.spotlightRids.unfocus

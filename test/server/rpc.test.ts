@@ -165,7 +165,6 @@ layer(SoraServer.layer(), { excludeTestServices: true })("with the defaults", (i
         bundle_id: idOf(a),
         connection_id: idOf(a),
         authn_metadata: { name: "A" },
-        authz_metadata: { mood: "busy", place: null, quiet: 1 },
         metadata: { mood: "busy", place: null, quiet: 1 }
       })
       assert.deepStrictEqual(members.get(idOf(b)), { client_id: idOf(b), bundle_id: "b", connection_id: idOf(b) })
@@ -404,6 +403,69 @@ layer(SoraServer.layer(), { excludeTestServices: true })("with the defaults", (i
     }))
 })
 
+describe("metadata", () => {
+  const authenticate = () =>
+    Effect.succeed({ signalingNotifyMetadata: { team: 1 }, signalingNotifyMetadataExt: { mood: "free" } })
+  const connect = { signaling_notify_metadata: { nickname: "Mika" } }
+  /** What one who comes later is told of one who is there, when that one joins and when it leaves. */
+  const told = Effect.fnUntraced(function*(url: string, about: RawClient) {
+    const late = yield* joined(url, "meta")
+    const { message } = yield* wait(() => late.event("connection.created"))
+    const member = message.data.find((it: any) => it.connection_id === idOf(about))
+    about.send("signaling", { type: "disconnect", reason: "NO-ERROR" })
+    const destroyed = yield* wait(() => late.event("connection.destroyed"))
+    return [member, destroyed.message].map(({ authn_metadata, authz_metadata, metadata }) => ({
+      authn_metadata,
+      authz_metadata,
+      metadata
+    }))
+  })
+  const asConnected = { authn_metadata: { nickname: "Mika" }, authz_metadata: { team: 1 } }
+
+  it.live("of the extension begins with what was granted, is what RPC changes, and is nobody else's", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make({ authenticate })
+      const raw = yield* joined(server.url, "meta", { connect })
+      const { message } = yield* wait(() => raw.event("connection.created"))
+      assert.deepInclude(message, { ...asConnected, metadata: { mood: "free" } })
+      assert.deepStrictEqual((yield* server.connections)[0]?.metadata, { mood: "free" })
+      // The item is added to what was granted.
+      const { result } = yield* wait(() => raw.rpc(PutItem, { key: "place", value: "here" }))
+      assert.deepStrictEqual(result, { mood: "free", place: "here" })
+      const now = { ...asConnected, metadata: { mood: "free", place: "here" } }
+      assert.deepStrictEqual(yield* told(server.url, raw), [now, now])
+    }))
+
+  it.live("of the extension is not there before anybody put it there", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const raw = yield* joined(server.url, "meta", { connect })
+      const { message } = yield* wait(() => raw.event("connection.created"))
+      assert.deepStrictEqual(message.authn_metadata, { nickname: "Mika" })
+      assert.doesNotHaveAnyKeys(message, ["authz_metadata", "metadata"])
+    }))
+
+  it.live("without the extension is what was granted, else what was sent, and RPC has no methods for it", () =>
+    Effect.gen(function*() {
+      for (const granted of [true, false]) {
+        const server = yield* SoraServer.make({
+          signalingNotifyMetadataExt: false,
+          ...(granted ? { authenticate } : {})
+        })
+        const raw = yield* joined(server.url, "meta", { connect })
+        assert.deepStrictEqual(raw.offer.rpc_methods, [RequestSimulcast, RequestSpotlight, ResetSpotlight])
+        for (const method of [Put, PutItem]) {
+          const { error } = yield* wait(() => raw.rpc(method, { metadata: {}, key: "k", value: 1 }))
+          assert.deepStrictEqual(error, { code: -32601, message: "UNSUPPORTED-JSON-RPC-METHOD" })
+        }
+        const now = granted
+          ? { ...asConnected, metadata: { team: 1 } }
+          : { authn_metadata: { nickname: "Mika" }, authz_metadata: undefined, metadata: { nickname: "Mika" } }
+        assert.deepStrictEqual(yield* told(server.url, raw), [now, now])
+      }
+    }))
+})
+
 describe("with options", () => {
   it.live("without compression every frame is text", () =>
     Effect.gen(function*() {
@@ -502,7 +564,8 @@ describe("JWT claims", () => {
         rpc_methods: [RequestSimulcast],
         simulcast: true,
         simulcast_request_rid: "r0",
-        simulcast_rpc_rids: ["r1"]
+        simulcast_rpc_rids: ["r1"],
+        signaling_notify_metadata_ext: { mood: "free" }
       }, secret)
       const raw = yield* joined(server.url, "tokens", { connect: { metadata: { access_token } } })
       assert.deepStrictEqual(raw.offer.rpc_methods, [RequestSimulcast])
@@ -510,6 +573,7 @@ describe("JWT claims", () => {
       assert.isTrue(raw.offer.simulcast)
       const [connection] = yield* server.connections
       assert.strictEqual(connection?.rid, "r0")
+      assert.deepStrictEqual(connection?.metadata, { mood: "free" })
       assert.strictEqual((yield* wait(() => raw.rpc(RequestSimulcast, { rid: "r1" }))).result.rid, "r1")
       const outside = yield* wait(() => raw.rpc(RequestSimulcast, { rid: "r2" }))
       assert.strictEqual(outside.error.code, -32602)

@@ -32,6 +32,7 @@ const isObject = (json: Schema.Json | undefined): json is Schema.JsonObject =>
 
 export const make = (rooms: Rooms, now: () => number, options: {
   readonly itemResult: "metadata" | "item"
+  readonly metadataExtension: boolean
 }): ReadonlyArray<SoraMethod.Handled> => {
   /** The connection may end between a call and its turn. */
   const withConnection = <A>(
@@ -92,7 +93,7 @@ export const make = (rooms: Rooms, now: () => number, options: {
     if (!isBounded(metadata)) {
       return Effect.fail(invalid(`the metadata would have more than ${MaxMetadataBytes} bytes, or is nested too deep`))
     }
-    member.authzMetadata = metadata
+    member.metadata = metadata
     if (push === true) {
       rooms.push(member.channelId, {
         ...data,
@@ -103,7 +104,7 @@ export const make = (rooms: Rooms, now: () => number, options: {
     return Effect.void
   }
 
-  return [
+  const aboutLayers = [
     SoraMethod.handle(
       SoraMethod.RequestSimulcastRid,
       (params, caller) =>
@@ -164,8 +165,10 @@ export const make = (rooms: Rooms, now: () => number, options: {
             Object.assign(member.spotlightRids, member.initialSpotlightRids)
             return { channelId: member.channelId, recvConnectionId: member.connectionId }
           }))
-    ),
+    )
+  ]
 
+  const aboutMetadata = [
     SoraMethod.handle(
       SoraMethod.PutSignalingNotifyMetadata,
       (params, caller) =>
@@ -183,7 +186,7 @@ export const make = (rooms: Rooms, now: () => number, options: {
         withMember(caller, (member) =>
           Effect.gen(function*() {
             yield* checkOwn(member, { ...params, own: ["connection_id", params.connectionId] })
-            const stored = member.authzMetadata ?? {}
+            const stored = member.metadata ?? {}
             if (!isObject(stored)) return yield* invalid("the stored metadata is not an object")
             const { key, value } = params
             const metadata = { ...stored, [key]: value }
@@ -192,4 +195,7 @@ export const make = (rooms: Rooms, now: () => number, options: {
           }))
     )
   ]
+
+  // What Sora answers without the extension is not known (section 9 row 29); here there are no such methods then.
+  return options.metadataExtension ? [...aboutLayers, ...aboutMetadata] : aboutLayers
 }

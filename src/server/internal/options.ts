@@ -35,6 +35,12 @@ export interface Options<R = never> {
   readonly handlers?: ReadonlyArray<SoraMethod.Handled<R>> | undefined
   /** `data_channel_rpc` of sora.conf: whether there is an `rpc` channel. Default true. */
   readonly rpc?: boolean | undefined
+  /**
+   * `signaling_notify_metadata_ext` of sora.conf: whether a connection has metadata that RPC can change, beside what it
+   * sent in `connect` and what the authentication gave (section 4.8). Without it there are no methods that change it, which
+   * is a guess. Default true, unlike Sora's, because RPC needs it.
+   */
+  readonly signalingNotifyMetadataExt?: boolean | undefined
   /** Whether the built-in channels are compressed, as Sora's are. Default true. */
   readonly compress?: boolean | undefined
   /** Whether the WebSocket may go after the switch. Default: what the client asks for. */
@@ -77,6 +83,7 @@ export interface Options<R = never> {
 /** What is the same for all connections of a server. */
 export interface Settings {
   readonly rpc: boolean
+  readonly signalingNotifyMetadataExt: boolean
   readonly compress: boolean
   readonly ignoreDisconnectWebsocket: boolean | undefined
   readonly redirects: number
@@ -97,6 +104,7 @@ export const DefaultHost = "127.0.0.1"
 
 export const settingsOf = (options: Options<any>): Settings => ({
   rpc: options.rpc ?? true,
+  signalingNotifyMetadataExt: options.signalingNotifyMetadataExt ?? true,
   compress: options.compress ?? true,
   ignoreDisconnectWebsocket: options.ignoreDisconnectWebsocket,
   redirects: options.redirects ?? 0,
@@ -150,6 +158,7 @@ export const issueOfOptions = issueOf(Schema.Struct({
   authenticate: optional(isFunction),
   handlers: optional(Handlers),
   rpc: optional(Schema.Boolean),
+  signalingNotifyMetadataExt: optional(Schema.Boolean),
   compress: optional(Schema.Boolean),
   ignoreDisconnectWebsocket: optional(Schema.Boolean),
   redirects: optional(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),

@@ -21,6 +21,7 @@ export const issueOfGrant = issueOf(Schema.Struct({
   bundleId: optional(Schema.String),
   metadata: optional(Schema.Json),
   signalingNotifyMetadata: optional(Schema.Json),
+  signalingNotifyMetadataExt: optional(Schema.Json),
   rpcMethods: optional(Schema.Array(Schema.String)),
   simulcast: optional(Schema.Boolean),
   simulcastRequestRid: optional(Rid),
@@ -63,7 +64,7 @@ export const termsOf = (
   }
 }
 
-export const makeMember = ({ connect, grant }: Terms, sessionId: string, now: number): Member => {
+export const makeMember = ({ connect, grant }: Terms, sessionId: string, settings: Settings, now: number): Member => {
   const connectionId = makeId()
   const spotlight = { focus: connect.spotlightFocusRid ?? "r1", unfocus: connect.spotlightUnfocusRid ?? "r0" }
   return {
@@ -80,6 +81,9 @@ export const makeMember = ({ connect, grant }: Terms, sessionId: string, now: nu
     joinedAt: now,
     authnMetadata: connect.signalingNotifyMetadata,
     authzMetadata: grant.signalingNotifyMetadata,
+    metadata: settings.signalingNotifyMetadataExt
+      ? grant.signalingNotifyMetadataExt
+      : grant.signalingNotifyMetadata ?? connect.signalingNotifyMetadata,
     rids: {
       all: connect.simulcastRequestRid ?? grant.simulcastRequestRid ?? "r2",
       bySender: new Map<string, Rid>()
