@@ -644,6 +644,16 @@ describe("JWT claims", () => {
       }))
   }
 
+  it.effect("are not needed by whoever has the secret itself", () =>
+    Effect.gen(function*() {
+      const connect = { type: "connect", role: "sendrecv", channelId: "any" } as const
+      const options = { secret: Redacted.make(secret) }
+      const grant = yield* SoraAuth.jwtClaims(options)({ ...connect, metadata: { access_token: secret } })
+      assert.deepStrictEqual(grant, {})
+      assert.strictEqual(yield* grantOf(`${secret} `, options), "INVALID-ACCESS-TOKEN")
+      assert.strictEqual(yield* grantOf(secret), "INVALID-ACCESS-TOKEN")
+    }))
+
   it("are not checked with an empty secret", () => {
     assert.throws(() => SoraAuth.jwtClaims({ secret: Redacted.make("") }), /bad options: secret/)
   })

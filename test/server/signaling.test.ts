@@ -180,6 +180,13 @@ describe("connecting", () => {
         { ...connect, channel_id: "ä".repeat(128) },
         { ...connect, client_id: "" },
         { ...connect, audio: false, video: false },
+        {
+          ...connect,
+          role: "recvonly",
+          audio: false,
+          video: false,
+          data_channels: [{ label: "#rpc", direction: "recvonly" }]
+        },
         { ...connect, spotlight_focus_rid: "r1" },
         { ...connect, spotlight: false, spotlight_unfocus_rid: "r1" },
         { ...connect, data_channels: [{ label: "chat", direction: "sendrecv" }] },
@@ -196,6 +203,39 @@ describe("connecting", () => {
       ]
       for (const first of bad) assert.deepStrictEqual(yield* refused(url, first), invalid, JSON.stringify(first))
       assert.deepStrictEqual(yield* connections, [])
+    }))
+
+  it.live("a recvonly connection without media, where it is allowed", () =>
+    Effect.gen(function*() {
+      const { url } = yield* SoraServer.make({ recvonlyWithoutMedia: true })
+      const data_channels = [{ label: "#rpc", direction: "recvonly" }]
+      const raw = yield* joined(url, "quiet", {
+        role: "recvonly",
+        connect: { audio: false, video: false, data_channels }
+      })
+      assert.include(labelsOf(raw), "#rpc")
+      const connect = { type: "connect", role: "recvonly", channel_id: "c", audio: false, video: false }
+      assert.deepStrictEqual(yield* refused(url, connect), invalid)
+    }))
+
+  it.live("defaults hold for clients that say nothing", () =>
+    Effect.gen(function*() {
+      const { url } = yield* SoraServer.make({
+        defaultDataChannelSignaling: true,
+        defaultIgnoreDisconnectWebsocket: true
+      })
+      for (
+        const [asked, signaling, ignore] of [
+          [{}, true, true],
+          [{ ignore_disconnect_websocket: false }, true, false],
+          [{ data_channel_signaling: false }, false, false]
+        ] as const
+      ) {
+        const raw = yield* client(url, { connect: asked })
+        yield* wait(() => raw.join("defaults"))
+        assert.deepInclude(raw.offer, { data_channel_signaling: signaling, ignore_disconnect_websocket: ignore })
+        assert.strictEqual(labelsOf(raw).includes("rpc"), signaling)
+      }
     }))
 
   it.live("no connect, and no WebRTC connection, in time", () =>

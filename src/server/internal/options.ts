@@ -43,7 +43,11 @@ export interface Options<R = never> {
   readonly signalingNotifyMetadataExt?: boolean | undefined
   /** Whether the built-in channels are compressed, as Sora's are. Default true. */
   readonly compress?: boolean | undefined
-  /** Whether the WebSocket may go after the switch. Default: what the client asks for. */
+  /** `default_data_channel_signaling` of sora.conf, for clients that say nothing. Default false. */
+  readonly defaultDataChannelSignaling?: boolean | undefined
+  /** `default_ignore_disconnect_websocket` of sora.conf, for clients that say nothing. Default false. */
+  readonly defaultIgnoreDisconnectWebsocket?: boolean | undefined
+  /** Whether the WebSocket may go after the switch. Default: what the authentication gives, or the client asks for. */
   readonly ignoreDisconnectWebsocket?: boolean | undefined
   /** How many times a client is redirected (back to this server) before the offer. Default 0. */
   readonly redirects?: number | undefined
@@ -70,6 +74,11 @@ export interface Options<R = never> {
   readonly closeMessage?: boolean | undefined
   /** Whether `switched` is sent before or after the channels are open: Sora promises neither. Default after. */
   readonly switchOrder?: "before-open" | "after-open" | undefined
+  /**
+   * Whether a `recvonly` connection may be without audio and video, when it has a DataChannel of its own. Sora probably
+   * refuses it, so that an RPC-only client is `sendonly` (section 1). Default false: 4490 `INVALID-MESSAGE`.
+   */
+  readonly recvonlyWithoutMedia?: boolean | undefined
   /** Serve `RequestSimulcastRid` as well as `2025.2.0/RequestSimulcastRid`. Default false. */
   readonly acceptUnprefixedMethods?: boolean | undefined
   /** What `PutSignalingNotifyMetadataItem` answers: the whole metadata or the item (section 4.9). Default the former. */
@@ -85,7 +94,10 @@ export interface Settings {
   readonly rpc: boolean
   readonly signalingNotifyMetadataExt: boolean
   readonly compress: boolean
+  readonly defaultDataChannelSignaling: boolean
+  readonly defaultIgnoreDisconnectWebsocket: boolean
   readonly ignoreDisconnectWebsocket: boolean | undefined
+  readonly recvonlyWithoutMedia: boolean
   readonly redirects: number
   readonly iceServers: ReadonlyArray<typeof Signaling.IceServer.Type>
   readonly iceTransportPolicy: "all" | "relay"
@@ -106,7 +118,10 @@ export const settingsOf = (options: Options<any>): Settings => ({
   rpc: options.rpc ?? true,
   signalingNotifyMetadataExt: options.signalingNotifyMetadataExt ?? true,
   compress: options.compress ?? true,
+  defaultDataChannelSignaling: options.defaultDataChannelSignaling ?? false,
+  defaultIgnoreDisconnectWebsocket: options.defaultIgnoreDisconnectWebsocket ?? false,
   ignoreDisconnectWebsocket: options.ignoreDisconnectWebsocket,
+  recvonlyWithoutMedia: options.recvonlyWithoutMedia ?? false,
   redirects: options.redirects ?? 0,
   iceServers: options.iceServers ?? [],
   iceTransportPolicy: options.iceTransportPolicy ?? "all",
@@ -160,7 +175,10 @@ export const issueOfOptions = issueOf(Schema.Struct({
   rpc: optional(Schema.Boolean),
   signalingNotifyMetadataExt: optional(Schema.Boolean),
   compress: optional(Schema.Boolean),
+  defaultDataChannelSignaling: optional(Schema.Boolean),
+  defaultIgnoreDisconnectWebsocket: optional(Schema.Boolean),
   ignoreDisconnectWebsocket: optional(Schema.Boolean),
+  recvonlyWithoutMedia: optional(Schema.Boolean),
   redirects: optional(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
   iceServers: optional(Schema.Array(Schema.toType(Signaling.IceServer))),
   iceTransportPolicy: optional(Schema.Literals(["all", "relay"])),

@@ -50,9 +50,10 @@ export const termsOf = (
   settings: Settings,
   allMethods: ReadonlyArray<string>
 ): Terms => {
-  const dataChannelSignaling = grant.dataChannelSignaling ?? connect.dataChannelSignaling ?? false
+  const dataChannelSignaling = grant.dataChannelSignaling ?? connect.dataChannelSignaling ??
+    settings.defaultDataChannelSignaling
   const mayGo = settings.ignoreDisconnectWebsocket ?? grant.ignoreDisconnectWebsocket ??
-    connect.ignoreDisconnectWebsocket ?? false
+    connect.ignoreDisconnectWebsocket ?? settings.defaultIgnoreDisconnectWebsocket
   return {
     grant,
     connect,
