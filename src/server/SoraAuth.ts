@@ -18,6 +18,47 @@ import type * as Signaling from "../Signaling.ts"
 import { Rid } from "../SoraMethod.ts"
 import { InvalidOptions } from "../SoraRpcError.ts"
 
+const number = Schema.optionalKey(Schema.Finite)
+
+/**
+ * One layer of a simulcast sender, as `RTCRtpSender.setParameters` takes it: the
+ * names are WebRTC's own. Of one that is not `active` nothing is sent.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Encoding = Schema.Struct({
+  rid: Schema.Literals(["r0", "r1", "r2"]),
+  active: Schema.optionalKey(Schema.Boolean),
+  maxBitrate: number,
+  minBitrate: number,
+  maxFramerate: number,
+  scaleResolutionDownBy: number,
+  scaleResolutionDownTo: Schema.optionalKey(Schema.Struct({ maxWidth: Schema.Int, maxHeight: Schema.Int })),
+  scalabilityMode: Schema.optionalKey(Schema.String),
+  adaptivePtime: Schema.optionalKey(Schema.Boolean)
+})
+
+/**
+ * One layer of a simulcast sender.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export type Encoding = typeof Encoding.Type
+
+/**
+ * The layers of a simulcast sender, each named once.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Encodings = Schema.NonEmptyArray(Encoding).check(
+  Schema.makeFilter((encodings) => new Set(encodings.map(({ rid }) => rid)).size === encodings.length, {
+    expected: "encodings of different rids"
+  })
+)
+
 /**
  * What the authentication gives to a connection. Members that are absent leave
  * what the client asked for, or the server's default.
@@ -40,6 +81,8 @@ export interface Grant {
   readonly simulcastRequestRid?: Rid
   /** The rids that `RequestSimulcastRid` may ask for. Default: all. */
   readonly simulcastRpcRids?: ReadonlyArray<Rid>
+  /** What a simulcast sender sends, in place of three layers. Those without a `scalabilityMode` have `L1T1`. */
+  readonly simulcastEncodings?: ReadonlyArray<Encoding>
   readonly spotlight?: boolean
   readonly dataChannelSignaling?: boolean
   readonly ignoreDisconnectWebsocket?: boolean
@@ -81,6 +124,7 @@ const Claims = Struct({
   simulcast: Schema.optionalKey(Schema.Boolean),
   simulcastRequestRid: Schema.optionalKey(Rid),
   simulcastRpcRids: Schema.optionalKey(Schema.Array(Rid)),
+  simulcastEncodings: Schema.optionalKey(Encodings),
   spotlight: Schema.optionalKey(Schema.Boolean),
   metadata: Schema.optionalKey(Schema.Json),
   signalingNotifyMetadata: Schema.optionalKey(Schema.Json),
@@ -149,8 +193,8 @@ const refusalOf = (jose: typeof Jose, cause: unknown): string => {
 /**
  * Grants what the private claims of the JWT in `metadata.access_token` say, as
  * the vendor's test server does: `rpc_methods`, `simulcast`,
- * `simulcast_request_rid`, `simulcast_rpc_rids`, `connection_lifetime` (seconds)
- * and so on. `channel_id`, where there is one, must be that of `connect`, `exp`
+ * `simulcast_request_rid`, `simulcast_rpc_rids`, `simulcast_encodings`,
+ * `connection_lifetime` (seconds) and so on. `channel_id`, where there is one, must be that of `connect`, `exp`
  * must not have passed, and `nbf` must have.
  *
  * With a `secret` the HS256 signature is checked, and the secret itself as the

@@ -8,9 +8,10 @@ import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
-import { createHmac, randomBytes } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import { deflateSync, inflateSync } from "node:zlib"
 import { ServerError } from "../../src/SoraRpcError.ts"
+import { jwt, part } from "./jwt.ts"
 import { client, joined, type RawClient } from "./rawClient.ts"
 
 // More than the client's patience, which tells what it waited for.
@@ -542,13 +543,6 @@ describe("with options", () => {
       assert.strictEqual((yield* wait(() => raw.rpc(ResetSpotlight))).result.channel_id, "mine")
     }))
 })
-
-const part = (json: unknown) => Buffer.from(JSON.stringify(json)).toString("base64url")
-
-const jwt = (claims: object, secret: string, header: object = { alg: "HS256", typ: "JWT" }) => {
-  const signed = `${part(header)}.${part(claims)}`
-  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`
-}
 
 describe("JWT claims", () => {
   const secret = "s3cret"

@@ -56,9 +56,9 @@ describe("connecting", () => {
         simulcast_multicodec: false,
         spotlight: false,
         encodings: [
-          { rid: "r0", active: true, maxBitrate: 140_000, scaleResolutionDownBy: 4 },
-          { rid: "r1", active: true, maxBitrate: 460_000, scaleResolutionDownBy: 2 },
-          { rid: "r2", active: true, maxBitrate: 1_400_000, scaleResolutionDownBy: 1 }
+          { rid: "r0", active: true, maxBitrate: 140_000, scaleResolutionDownBy: 4, scalabilityMode: "L1T1" },
+          { rid: "r1", active: true, maxBitrate: 460_000, scaleResolutionDownBy: 2, scalabilityMode: "L1T1" },
+          { rid: "r2", active: true, maxBitrate: 1_400_000, scaleResolutionDownBy: 1, scalabilityMode: "L1T1" }
         ],
         audio: true,
         audio_codec_type: "OPUS",

@@ -67,6 +67,7 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
     peer,
     member,
     connect: terms.connect,
+    simulcastEncodings: terms.grant.simulcastEncodings,
     clock,
     others: () => rooms.others(member),
     deliver,

@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import { issueOf, Time } from "../../../internal/options.ts"
 import type * as Signaling from "../../../Signaling.ts"
 import { Rid } from "../../../SoraMethod.ts"
-import type { Grant } from "../../SoraAuth.ts"
+import { Encodings, type Grant } from "../../SoraAuth.ts"
 import { makeId } from "../ids.ts"
 import type * as Media from "../media/media.ts"
 import type { Member } from "../member.ts"
@@ -26,6 +26,7 @@ export const issueOfGrant = issueOf(Schema.Struct({
   simulcast: optional(Schema.Boolean),
   simulcastRequestRid: optional(Rid),
   simulcastRpcRids: optional(Schema.Array(Rid)),
+  simulcastEncodings: optional(Encodings),
   spotlight: optional(Schema.Boolean),
   dataChannelSignaling: optional(Schema.Boolean),
   ignoreDisconnectWebsocket: optional(Schema.Boolean),
