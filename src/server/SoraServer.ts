@@ -9,8 +9,9 @@
  * it does not adapt to anyone's bandwidth, repairs few losses, gives every
  * receiver the sender's codec, and a spotlight changes nothing in what is sent.
  *
- * It is not Sora. It knows no clusters, recording or HTTP API, and where the
- * behaviour of a real Sora is not known it guesses: docstrings say where.
+ * It is not Sora. It knows no clusters, recording or webhooks, a small part of
+ * the HTTP API, and where the behaviour of a real Sora is not known it guesses:
+ * docstrings say where.
  *
  * @since 0.1.0
  */
@@ -29,6 +30,8 @@ import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import * as SoraMethod from "../SoraMethod.ts"
 import type { SoraRpc } from "../SoraRpc.ts"
 import { InvalidOptions } from "../SoraRpcError.ts"
+import * as Api from "./internal/api/api.ts"
+import * as Operations from "./internal/api/operations.ts"
 import * as ServerConnection from "./internal/connection/connection.ts"
 import { detached } from "./internal/connection/detached.ts"
 import type { Services } from "./internal/connection/services.ts"
@@ -101,6 +104,8 @@ export interface Connection {
 export class SoraServer extends Context.Service<SoraServer, {
   /** The signaling URL, `ws://127.0.0.1:PORT/signaling`. Any path is served. */
   readonly url: string
+  /** The URL of the HTTP API, `http://127.0.0.1:PORT/`; nothing without the option `apiPort`. */
+  readonly apiUrl: string | undefined
   /** The connections that are in a channel. */
   readonly connections: Effect.Effect<ReadonlyArray<Connection>>
   /** Sends a push to a channel, or to one connection of it, as Sora's push APIs do (section 4.11). */
@@ -152,14 +157,15 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const provide = <A, E>(effect: Effect.Effect<A, E, R>) =>
     detached(Effect.provideContext(effect, context) as Effect.Effect<A, E>)
   const authenticate = options.authenticate ?? grantAll
-  const { host = DefaultHost, port = 0 } = options
+  const { allowedOrigins, apiPort, host = DefaultHost, port = 0 } = options
   const settings = settingsOf(options)
   const now = () => clock.currentTimeMillisUnsafe()
   const rooms = Rooms.make(now)
-  const handlers = [
+  const handlersOf = (limitRids: boolean) => [
     ...Methods.make(rooms, now, {
       itemResult: options.itemResult ?? "metadata",
-      metadataExtension: settings.signalingNotifyMetadataExt
+      metadataExtension: settings.signalingNotifyMetadataExt,
+      limitRids
     }),
     ...(options.handlers ?? []).map(({ handler, method }) =>
       SoraMethod.handle(
@@ -168,6 +174,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       )
     )
   ]
+  const handlers = handlersOf(true)
   const allMethods = Array.from(new Set(handlers.map(({ method }) => SoraMethod.wireName(method))))
   const alias = (method: string) =>
     options.acceptUnprefixedMethods === true
@@ -188,17 +195,15 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const taken = yield* Listener.make({
     host,
     port,
-    allowedOrigins: options.allowedOrigins,
+    allowedOrigins,
     connectTimeout: settings.connectTimeout,
     serve: (webSocket, path) => Effect.scoped(ServerConnection.serve(services, webSocket, path))
-  }).pipe(
-    Effect.mapError((cause) =>
-      new SoraServerError({
-        message: `the development server cannot listen on ${host}:${port}; is the port in use?`,
-        cause
-      })
-    )
-  )
+  }).pipe(Effect.mapError(cannotListen(host, port)))
+  const apiUrl = apiPort === undefined ? undefined : yield* Api.make({
+    port: apiPort,
+    allowedOrigins,
+    operations: Operations.make({ rooms, dispatcher: Dispatcher.make(handlersOf(false)) })
+  }).pipe(Effect.mapError(cannotListen(DefaultHost, apiPort)))
   const url = `ws://${host.includes(":") ? `[${host}]` : host}:${taken}/signaling`
 
   const withConnection = <A>(
@@ -214,6 +219,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
 
   return SoraServer.of({
     url,
+    apiUrl,
     connections: Effect.sync(() => rooms.joined().map(viewOf)),
     push: (channelId, data, options) =>
       Effect.sync(() => {
@@ -243,6 +249,12 @@ export const make = Effect.fnUntraced(function*<R = never>(
     inject: (connectionId, fault) => withConnection(connectionId, ({ inject }) => inject(fault))
   })
 })
+
+const cannotListen = (host: string, port: number) => (cause: unknown) =>
+  new SoraServerError({
+    message: `the development server cannot listen on ${host}:${port}; is the port in use?`,
+    cause
+  })
 
 const viewOf = ({ isSwitched, member }: Rooms.ServerConnection): Connection => ({
   connectionId: member.connectionId,

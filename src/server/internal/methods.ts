@@ -33,6 +33,8 @@ const isObject = (json: Schema.Json | undefined): json is Schema.JsonObject =>
 export const make = (rooms: Rooms, now: () => number, options: {
   readonly itemResult: "metadata" | "item"
   readonly metadataExtension: boolean
+  /** Whether a connection gets only the layers that its authentication allowed to ask for: over RPC, not over HTTP. */
+  readonly limitRids: boolean
 }): ReadonlyArray<SoraMethod.Handled> => {
   /** The connection may end between a call and its turn. */
   const withConnection = <A>(
@@ -116,7 +118,9 @@ export const make = (rooms: Rooms, now: () => number, options: {
               own: ["receiver_connection_id", params.receiverConnectionId]
             })
             if (!member.simulcast) return yield* invalid("simulcast is not active on this connection")
-            if (!member.rpcRids.includes(params.rid)) return yield* invalid("rid is not among simulcast_rpc_rids")
+            if (options.limitRids && !member.rpcRids.includes(params.rid)) {
+              return yield* invalid("rid is not among simulcast_rpc_rids")
+            }
             const sender = params.senderConnectionId || undefined
             if (sender !== undefined && rooms.find(member.channelId, sender) === undefined) {
               return yield* invalid("sender_connection_id is not in the channel")

@@ -24,7 +24,12 @@ export interface Options<R = never> {
   /** Port to listen on; 0 takes a free one. Default 0. */
   readonly port?: number | undefined
   /**
-   * Pages that may connect, by their origin such as `https://app.example`, or `"*"` for all. Requests that come from no
+   * Port of the HTTP API, on the loopback address whatever `host` is; 0 takes a free one (section 4.12). Default: there is
+   * none.
+   */
+  readonly apiPort?: number | undefined
+  /**
+   * Pages that may connect, and call the HTTP API, by their origin such as `https://app.example`, or `"*"` for all. Requests that come from no
    * page, and pages of this machine (`http://localhost:3000`), always may. Default: on a loopback address no others, so
    * that no page on the web drives the server; on any other address all.
    */
@@ -138,6 +143,8 @@ export const settingsOf = (options: Options<any>): Settings => ({
 
 const optional = Schema.optional
 
+const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
+
 /** What cannot be looked into. */
 const isFunction = Schema.declare((input): input is Function => typeof input === "function", { expected: "a function" })
 const isObject = Schema.declare(
@@ -168,7 +175,8 @@ const Handlers = Schema.Array(Handled).check(
 /** What is wrong with options, if anything. */
 export const issueOfOptions = issueOf(Schema.Struct({
   host: optional(Schema.NonEmptyString),
-  port: optional(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
+  port: optional(Port),
+  apiPort: optional(Port),
   allowedOrigins: optional(Schema.Union([Schema.Literal("*"), Schema.Array(Schema.NonEmptyString)])),
   authenticate: optional(isFunction),
   handlers: optional(Handlers),
