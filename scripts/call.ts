@@ -62,7 +62,7 @@ const call = Command.make(
     metadata,
     role: Flag.Literals("role", ["sendrecv", "sendonly", "recvonly"]).pipe(Flag.withDefault("sendonly")),
     media: Flag.Boolean("media").pipe(
-      Flag.withDescription("Ask for audio and video; without it the connection is for RPC alone"),
+      Flag.withDescription("Ask for audio and video; without it a connection that is not recvonly is for RPC alone"),
       Flag.withDefault(false)
     ),
     simulcast: Flag.Boolean("simulcast").pipe(Flag.withDefault(false)),
@@ -109,7 +109,10 @@ const call = Command.make(
       signalingUrls: flags.signalingUrls,
       channelId: flags.channelId.value,
       role: flags.role,
-      ...(flags.media || flags.simulcast || flags.spotlight ? {} : { audio: false, video: false }),
+      // Without media Sora takes no `recvonly` connection.
+      ...(flags.media || flags.simulcast || flags.spotlight || flags.role === "recvonly"
+        ? {}
+        : { audio: false, video: false }),
       ...(flags.simulcast ? { simulcast: true } : {}),
       ...(flags.spotlight ? { spotlight: true } : {}),
       ...yield* parseMetadata(flags.metadata)

@@ -28,6 +28,8 @@ class CannotServe extends Schema.TaggedError<CannotServe>()("CannotServe", { tex
   }
 }
 
+const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
+
 /** With a seed in any case, so that what was seen can be seen again. */
 const decodeFaults = (text: string) =>
   Effect.gen(function*() {
@@ -50,8 +52,13 @@ const serve = Command.make(
     host: Flag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
     port: Flag.Int("port").pipe(
       Flag.withDescription("Port to listen on; 0 takes a free one"),
-      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
+      Flag.withSchema(Port),
       Flag.withDefault(5000)
+    ),
+    apiPort: Flag.Int("api-port").pipe(
+      Flag.withDescription("Port of the HTTP API, on this machine alone; 0 takes a free one. Without it there is none"),
+      Flag.withSchema(Port),
+      Flag.optional
     ),
     allowedOrigins: Flag.String("allow-origin").pipe(
       Flag.withDescription(
@@ -63,6 +70,10 @@ const serve = Command.make(
     compress: Flag.Boolean("compress").pipe(
       Flag.withDescription("Compress the built-in DataChannels, as Sora does; --no-compress turns it off"),
       Flag.withDefault(true)
+    ),
+    defaultDataChannelSignaling: Flag.Boolean("default-data-channel-signaling").pipe(
+      Flag.withDescription("Signaling moves to the DataChannels for clients that do not say whether it should"),
+      Flag.withDefault(false)
     ),
     ignoreDisconnectWebsocket: Flag.Boolean("ignore-disconnect-websocket").pipe(
       Flag.withDescription("Let the WebSocket go once signaling is on the DataChannels"),
@@ -102,8 +113,10 @@ const serve = Command.make(
     function*(
       {
         allowedOrigins,
+        apiPort,
         closeMessage,
         compress,
+        defaultDataChannelSignaling,
         faults: faultsJson,
         host,
         ignoreDisconnectWebsocket,
@@ -118,8 +131,10 @@ const serve = Command.make(
       const server = yield* SoraServer.make({
         host,
         port,
+        apiPort: Option.getOrUndefined(apiPort),
         allowedOrigins: allowedOrigins.includes("*") ? "*" : allowedOrigins.length > 0 ? allowedOrigins : undefined,
         compress,
+        defaultDataChannelSignaling,
         redirects,
         closeMessage,
         faults,
@@ -127,6 +142,7 @@ const serve = Command.make(
         ...(ignoreDisconnectWebsocket ? { ignoreDisconnectWebsocket: true } : {})
       }).pipe(Effect.mapError(({ message }) => new CannotServe({ text: message })))
       yield* Console.log(server.url)
+      if (server.apiUrl !== undefined) yield* Console.log(`HTTP API: ${server.apiUrl}`)
       yield* Console.log(
         jwt
           ? "Grants what the access token of each connection claims."

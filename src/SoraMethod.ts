@@ -326,7 +326,12 @@ export const ResetSpotlightRid = make("ResetSpotlightRid", {
   })
 })
 
-const putMetadata = <Metadata extends PureSchema>(metadata: Metadata) =>
+/**
+ * Of a method that took effect: a result that does not fit is no failure, and is handed on as it is.
+ */
+const orJson = <Fitting extends PureSchema>(fitting: Fitting) => Schema.Union([fitting, Schema.Json])
+
+const putMetadata = <Metadata extends PureSchema, Result extends PureSchema>(metadata: Metadata, result: Result) =>
   make("PutSignalingNotifyMetadata", {
     version: "2025.2.0",
     params: Struct({
@@ -335,22 +340,26 @@ const putMetadata = <Metadata extends PureSchema>(metadata: Metadata) =>
       connectionId: Schema.optionalKey(Schema.String),
       channelId: Schema.optionalKey(Schema.String)
     }),
-    result: metadata
+    result
   })
 
 /**
- * Replaces the signaling-notify metadata of this connection. With `push: true`
- * the server pushes it to every connection of the channel, this one included;
- * who joins later sees it either way. The result is the metadata (section 4.8).
+ * Replaces the signaling-notify metadata of this connection, which Sora keeps
+ * beside what `connect` and the authentication gave. With `push: true` the server
+ * pushes it to every connection of the channel, this one included; who joins
+ * later sees it either way. The result is probably the metadata, but that is not
+ * documented, so it is handed on as JSON (section 4.8).
  *
- * `withMetadata(schema)` is the same method for metadata of your own type.
+ * `withMetadata(schema)` is the same method for metadata of your own type. A
+ * result that fits the schema is decoded; any other is handed on as the JSON that
+ * it is: the metadata was put, whatever the answer looks like.
  *
  * @category methods
  * @since 0.1.0
  */
 export const PutSignalingNotifyMetadata = {
-  ...putMetadata(Schema.Json),
-  withMetadata: putMetadata
+  ...putMetadata(Schema.Json, Schema.Json),
+  withMetadata: <Metadata extends PureSchema>(metadata: Metadata) => putMetadata(metadata, orJson(metadata))
 }
 
 /** One `{ key, value }` struct per member, so that a value is checked against its own key. */
@@ -363,8 +372,8 @@ const itemParams = <Value extends PureSchema, Key extends PureSchema>(key: Key, 
     channelId: Schema.optionalKey(Schema.String)
   })
 
-const putItem = <P extends PureSchema>(params: P) =>
-  make("PutSignalingNotifyMetadataItem", { version: "2025.2.0", params, result: Schema.Json })
+const putItem = <P extends PureSchema, Result extends PureSchema>(params: P, result: Result) =>
+  make("PutSignalingNotifyMetadataItem", { version: "2025.2.0", params, result })
 
 /**
  * The params of {@link PutSignalingNotifyMetadataItem} for one member of the
@@ -381,17 +390,41 @@ export interface ItemParams<Key extends string, Value> {
   readonly channelId?: string
 }
 
+/**
+ * The result of {@link PutSignalingNotifyMetadataItem} for one member of the
+ * metadata, where the server answers with that member.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Item<Key extends string, Value> {
+  readonly key: Key
+  readonly value: Value
+}
+
 const withMetadata = <const Fields extends Readonly<Record<string, PureSchema>>>(
   metadata: Schema.Struct<Fields>
-) =>
-  putItem(
-    Schema.Union(
-      Object.entries(metadata.fields).map(([key, value]) => itemParams(Schema.Literal(key), value))
-    ) as PureSchema as Schema.Codec<
+) => {
+  const fields = Object.entries(metadata.fields).map(([key, value]) => [Schema.Literal(key), value] as const)
+  return putItem(
+    // The names of the members are computed, so that the compiler does not know them.
+    Schema.Union(fields.map(([key, value]) => itemParams(key, value))) as PureSchema as Schema.Codec<
       { [Key in keyof Fields & string]: ItemParams<Key, Fields[Key]["Type"]> }[keyof Fields & string],
       unknown
-    >
+    >,
+    // The item first: without members that must be there, the metadata would take it for metadata that has none.
+    orJson(
+      Schema.Union([
+        ...fields.map(([key, value]) => Schema.Struct({ key, value })),
+        metadata
+      ]) as PureSchema as Schema.Codec<
+        | { [Key in keyof Fields & string]: Item<Key, Fields[Key]["Type"]> }[keyof Fields & string]
+        | Schema.Struct.Type<Fields>,
+        unknown
+      >
+    )
   )
+}
 
 /**
  * Sets one member of this connection's signaling-notify metadata and keeps the
@@ -400,13 +433,15 @@ const withMetadata = <const Fields extends Readonly<Record<string, PureSchema>>>
  * it is handed on as JSON (section 4.9).
  *
  * `withMetadata(struct)` is the same method for metadata of your own type: `key`
- * is one of the struct's members and `value` has that member's type.
+ * is one of the struct's members and `value` has that member's type. A result
+ * that is the whole metadata, or the item, is decoded; any other is handed on as
+ * the JSON that it is.
  *
  * @category methods
  * @since 0.1.0
  */
 export const PutSignalingNotifyMetadataItem = {
-  ...putItem(itemParams(Schema.String, Schema.Json)),
+  ...putItem(itemParams(Schema.String, Schema.Json), Schema.Json),
   withMetadata
 }
 

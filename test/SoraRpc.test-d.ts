@@ -1,5 +1,5 @@
 import { describe, expectTypeOf, it } from "@effect/vitest"
-import { type Effect, Schema } from "effect"
+import { Effect, Schema } from "effect"
 import { type PeerConnection, SoraMethod, SoraRpc, type SoraRpcError } from "effect-sora-rpc"
 import type { RTCDataChannel as WeriftDataChannel, RTCPeerConnection as WeriftPeerConnection } from "werift"
 
@@ -60,10 +60,20 @@ describe("call", () => {
     const Profile = Schema.Struct({ name: Schema.String, age: Schema.Int })
     const Put = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Profile)
     expectTypeOf(rpc.call(Put, { metadata: { name: "Mika", age: 7 } })).toEqualTypeOf<
-      Effect.Effect<{ readonly name: string; readonly age: number }, Errors>
+      Effect.Effect<{ readonly name: string; readonly age: number } | Schema.Json, Errors>
     >()
+    // @ts-expect-error the result may be any JSON
+    void Effect.map(rpc.call(Put, { metadata: { name: "Mika", age: 7 } }), ({ name }) => name)
     const PutItem = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Profile)
-    void rpc.call(PutItem, { key: "age", value: 8 })
+    expectTypeOf(rpc.call(PutItem, { key: "age", value: 8 })).toEqualTypeOf<
+      Effect.Effect<
+        | SoraMethod.Item<"name", string>
+        | SoraMethod.Item<"age", number>
+        | { readonly name: string; readonly age: number }
+        | Schema.Json,
+        Errors
+      >
+    >()
     // @ts-expect-error the value of another key
     void rpc.call(PutItem, { key: "age", value: "8" })
     // @ts-expect-error no such key

@@ -148,6 +148,52 @@ describe("call", () => {
       assert.isTrue(error._tag === "RpcError" && error.reason._tag === "InvalidResult" && error.code === -32603)
     }))
 
+  const Profile = Schema.Struct({ name: Schema.String, since: Schema.Date })
+  const Loose = Schema.Struct({ name: Schema.optionalKey(Schema.String), age: Schema.optionalKey(Schema.Int) })
+  const mika = { name: "Mika", since: new Date(0) }
+  const since = "1970-01-01T00:00:00.000Z"
+  const put = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Profile)
+  const putItem = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Profile)
+  const putLoose = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Loose)
+  const results: ReadonlyArray<
+    readonly [string, (rpc: SoraRpc.SoraRpc["Service"]) => Effect.Effect<unknown, unknown>, Schema.Json, unknown]
+  > = [
+    ["the metadata", (rpc) => rpc.call(put, { metadata: mika }), { name: "Mika", since }, mika],
+    ["what is none", (rpc) => rpc.call(put, { metadata: mika }), { name: "Mika", since: "soon" }, {
+      name: "Mika",
+      since: "soon"
+    }],
+    ["null", (rpc) => rpc.call(put, { metadata: mika }), null, null],
+    [
+      "the metadata, of an item",
+      (rpc) => rpc.call(putItem, { key: "name", value: "Mika" }),
+      { name: "Mika", since },
+      mika
+    ],
+    ["the item", (rpc) => rpc.call(putItem, { key: "since", value: mika.since }), { key: "since", value: since }, {
+      key: "since",
+      value: mika.since
+    }],
+    ["half of the metadata", (rpc) => rpc.call(putItem, { key: "name", value: "Mika" }), { name: "Mika" }, {
+      name: "Mika"
+    }],
+    ["the item, which metadata could be too", (rpc) => rpc.call(putLoose, { key: "age", value: 7 }), {
+      key: "age",
+      value: 7
+    }, { key: "age", value: 7 }]
+  ]
+  for (const [what, call, wire, result] of results) {
+    it.effect(`a call that put metadata succeeds with any result: ${what}`, () =>
+      Effect.gen(function*() {
+        const peer = yield* FakePeer.make({
+          methods: ["2025.2.0/PutSignalingNotifyMetadata", "2025.2.0/PutSignalingNotifyMetadataItem"]
+        })
+        const fiber = yield* fork(call(peer.rpc))
+        peer.send({ id: 1, result: wire })
+        assert.deepStrictEqual(yield* Fiber.join(fiber), result)
+      }))
+  }
+
   it.effect("a response that breaks JSON-RPC fails the call that it names, and no other", () =>
     Effect.gen(function*() {
       const peer = yield* FakePeer.make()

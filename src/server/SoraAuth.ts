@@ -11,11 +11,53 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Jose from "jose"
+import { createHash, timingSafeEqual } from "node:crypto"
 import { issueOf } from "../internal/options.ts"
 import { Struct } from "../internal/wire.ts"
 import type * as Signaling from "../Signaling.ts"
 import { Rid } from "../SoraMethod.ts"
 import { InvalidOptions } from "../SoraRpcError.ts"
+
+const number = Schema.optionalKey(Schema.Finite)
+
+/**
+ * One layer of a simulcast sender, as `RTCRtpSender.setParameters` takes it: the
+ * names are WebRTC's own. Of one that is not `active` nothing is sent.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Encoding = Schema.Struct({
+  rid: Schema.Literals(["r0", "r1", "r2"]),
+  active: Schema.optionalKey(Schema.Boolean),
+  maxBitrate: number,
+  minBitrate: number,
+  maxFramerate: number,
+  scaleResolutionDownBy: number,
+  scaleResolutionDownTo: Schema.optionalKey(Schema.Struct({ maxWidth: Schema.Int, maxHeight: Schema.Int })),
+  scalabilityMode: Schema.optionalKey(Schema.String),
+  adaptivePtime: Schema.optionalKey(Schema.Boolean)
+})
+
+/**
+ * One layer of a simulcast sender.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export type Encoding = typeof Encoding.Type
+
+/**
+ * The layers of a simulcast sender, each named once.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Encodings = Schema.NonEmptyArray(Encoding).check(
+  Schema.makeFilter((encodings) => new Set(encodings.map(({ rid }) => rid)).size === encodings.length, {
+    expected: "encodings of different rids"
+  })
+)
 
 /**
  * What the authentication gives to a connection. Members that are absent leave
@@ -29,14 +71,18 @@ export interface Grant {
   readonly bundleId?: string
   /** Sent to this client alone, as `offer.metadata`. */
   readonly metadata?: Schema.Json
-  /** Shown to the channel as `authz_metadata`; what `PutSignalingNotifyMetadata` replaces. */
+  /** Shown to the channel as `authz_metadata`. */
   readonly signalingNotifyMetadata?: Schema.Json
+  /** The first value of the metadata that RPC changes; nothing without the server's metadata extension. */
+  readonly signalingNotifyMetadataExt?: Schema.Json
   /** The methods granted, as in `rpc_methods`. Default: all that the server has. */
   readonly rpcMethods?: ReadonlyArray<string>
   readonly simulcast?: boolean
   readonly simulcastRequestRid?: Rid
   /** The rids that `RequestSimulcastRid` may ask for. Default: all. */
   readonly simulcastRpcRids?: ReadonlyArray<Rid>
+  /** What a simulcast sender sends, in place of three layers. Those without a `scalabilityMode` have `L1T1`. */
+  readonly simulcastEncodings?: ReadonlyArray<Encoding>
   readonly spotlight?: boolean
   readonly dataChannelSignaling?: boolean
   readonly ignoreDisconnectWebsocket?: boolean
@@ -78,9 +124,11 @@ const Claims = Struct({
   simulcast: Schema.optionalKey(Schema.Boolean),
   simulcastRequestRid: Schema.optionalKey(Rid),
   simulcastRpcRids: Schema.optionalKey(Schema.Array(Rid)),
+  simulcastEncodings: Schema.optionalKey(Encodings),
   spotlight: Schema.optionalKey(Schema.Boolean),
   metadata: Schema.optionalKey(Schema.Json),
   signalingNotifyMetadata: Schema.optionalKey(Schema.Json),
+  signalingNotifyMetadataExt: Schema.optionalKey(Schema.Json),
   ignoreDisconnectWebsocket: Schema.optionalKey(Schema.Boolean),
   /** Seconds. */
   connectionLifetime: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)))
@@ -105,6 +153,12 @@ const loadJose: Effect.Effect<typeof Jose> = Effect.tryPromise(() => import("jos
 /** Its parts in base64url, each written in the one way in which its bytes are written without padding. */
 const isWellFormed = (parts: ReadonlyArray<string>): boolean =>
   parts.every((part) => Buffer.from(part, "base64url").toString("base64url") === part)
+
+/** Takes the same time wherever two texts begin to differ. */
+const isSame = (a: string, b: string): boolean => {
+  const [left, right] = [a, b].map((text) => createHash("sha256").update(text).digest()) as [Buffer, Buffer]
+  return timingSafeEqual(left, right)
+}
 
 /** The claims, once they hold at this time; throws jose's errors. */
 const readClaims = async (
@@ -139,12 +193,13 @@ const refusalOf = (jose: typeof Jose, cause: unknown): string => {
 /**
  * Grants what the private claims of the JWT in `metadata.access_token` say, as
  * the vendor's test server does: `rpc_methods`, `simulcast`,
- * `simulcast_request_rid`, `simulcast_rpc_rids`, `connection_lifetime` (seconds)
- * and so on. `channel_id`, where there is one, must be that of `connect`, `exp`
+ * `simulcast_request_rid`, `simulcast_rpc_rids`, `simulcast_encodings`,
+ * `connection_lifetime` (seconds) and so on. `channel_id`, where there is one, must be that of `connect`, `exp`
  * must not have passed, and `nbf` must have.
  *
- * With a `secret` the HS256 signature is checked; without one it is not, so that
- * tokens made for another server can be tried. An empty secret, which would
+ * With a `secret` the HS256 signature is checked, and the secret itself as the
+ * token grants everything; without one nothing is checked, so that tokens made for
+ * another server can be tried. An empty secret, which would
  * accept what anybody signs with nothing, is thrown out with `InvalidOptions`.
  *
  * It needs the package `jose`.
@@ -155,10 +210,12 @@ const refusalOf = (jose: typeof Jose, cause: unknown): string => {
 export const jwtClaims = (options?: { readonly secret?: Redacted.Redacted<string> | undefined }): Authenticate => {
   const issue = issueOfJwtOptions(options ?? {})
   if (issue !== undefined) throw new InvalidOptions({ issue })
+  const secret = options?.secret
   return Effect.fnUntraced(function*(connect) {
     const found = AccessToken(connect.metadata)
     if (Result.isFailure(found)) return yield* new Refusal({ reason: "NO-ACCESS-TOKEN" })
     const token = found.success.access_token
+    if (secret !== undefined && isSame(token, Redacted.value(secret))) return {}
     const [header, payload, signature, ...more] = token.split(".")
     if (header === undefined || payload === undefined || signature === undefined || more.length > 0) {
       return yield* new Refusal({ reason: "INVALID-ACCESS-TOKEN" })
@@ -168,7 +225,7 @@ export const jwtClaims = (options?: { readonly secret?: Redacted.Redacted<string
     const jose = yield* loadJose
     const currentDate = new Date(yield* Clock.currentTimeMillis)
     const read = yield* Effect.tryPromise({
-      try: () => readClaims(jose, token, options?.secret, currentDate),
+      try: () => readClaims(jose, token, secret, currentDate),
       catch: (cause) => new Refusal({ reason: refusalOf(jose, cause) })
     })
     const claims = decodeClaims(read)

@@ -9,8 +9,9 @@
  * it does not adapt to anyone's bandwidth, asks for lost packets again of senders without simulcast only, gives every
  * receiver the sender's codec, and a spotlight changes nothing in what is sent.
  *
- * It is not Sora. It knows no clusters, recording or HTTP API, and where the
- * behaviour of a real Sora is not known it guesses: docstrings say where.
+ * It is not Sora. It knows no clusters, recording or webhooks, a small part of
+ * the HTTP API, and where the behaviour of a real Sora is not known it guesses:
+ * docstrings say where.
  *
  * @since 0.1.0
  */
@@ -29,13 +30,14 @@ import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import * as SoraMethod from "../SoraMethod.ts"
 import type { SoraRpc } from "../SoraRpc.ts"
 import { InvalidOptions } from "../SoraRpcError.ts"
+import * as Api from "./internal/api/api.ts"
+import * as Operations from "./internal/api/operations.ts"
 import * as ServerConnection from "./internal/connection/connection.ts"
 import { detached } from "./internal/connection/detached.ts"
 import type { Services } from "./internal/connection/services.ts"
 import { disconnectedApi } from "./internal/ends.ts"
 import * as Faults from "./internal/faults.ts"
 import * as Listener from "./internal/listener.ts"
-import { metadataOf } from "./internal/member.ts"
 import * as Methods from "./internal/methods.ts"
 import { DefaultHost, issueOfOptions, type Options, settingsOf } from "./internal/options.ts"
 import * as Rooms from "./internal/rooms.ts"
@@ -82,7 +84,10 @@ export interface Connection {
   readonly simulcast: boolean
   /** Whether spotlight is active on this connection, by `connect` or by the grant. */
   readonly spotlight: boolean
-  /** What the channel sees as its metadata: what RPC put there, else what the client sent in `connect`. */
+  /**
+   * What the channel sees as its `metadata`: what the authentication or RPC put there; without the metadata extension what
+   * the authentication gave, else what the client sent in `connect`.
+   */
   readonly metadata: Schema.Json | undefined
   /** The simulcast layer asked for, of senders without one of their own. */
   readonly rid: SoraMethod.Rid
@@ -99,6 +104,8 @@ export interface Connection {
 export class SoraServer extends Context.Service<SoraServer, {
   /** The signaling URL, `ws://127.0.0.1:PORT/signaling`. Any path is served. */
   readonly url: string
+  /** The URL of the HTTP API, `http://127.0.0.1:PORT/`; nothing without the option `apiPort`. */
+  readonly apiUrl: string | undefined
   /** The connections that are in a channel. */
   readonly connections: Effect.Effect<ReadonlyArray<Connection>>
   /** Sends a push to a channel, or to one connection of it, as Sora's push APIs do (section 4.11). */
@@ -150,12 +157,16 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const provide = <A, E>(effect: Effect.Effect<A, E, R>) =>
     detached(Effect.provideContext(effect, context) as Effect.Effect<A, E>)
   const authenticate = options.authenticate ?? grantAll
-  const { host = DefaultHost, port = 0 } = options
+  const { allowedOrigins, apiPort, host = DefaultHost, port = 0 } = options
   const settings = settingsOf(options)
   const now = () => clock.currentTimeMillisUnsafe()
   const rooms = Rooms.make(now)
-  const handlers = [
-    ...Methods.make(rooms, now, { itemResult: options.itemResult ?? "metadata" }),
+  const handlersOf = (limitRids: boolean) => [
+    ...Methods.make(rooms, now, {
+      itemResult: options.itemResult ?? "metadata",
+      metadataExtension: settings.signalingNotifyMetadataExt,
+      limitRids
+    }),
     ...(options.handlers ?? []).map(({ handler, method }) =>
       SoraMethod.handle(
         method,
@@ -163,6 +174,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       )
     )
   ]
+  const handlers = handlersOf(true)
   const allMethods = Array.from(new Set(handlers.map(({ method }) => SoraMethod.wireName(method))))
   const alias = (method: string) =>
     options.acceptUnprefixedMethods === true
@@ -183,17 +195,15 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const taken = yield* Listener.make({
     host,
     port,
-    allowedOrigins: options.allowedOrigins,
+    allowedOrigins,
     connectTimeout: settings.connectTimeout,
     serve: (webSocket, path) => Effect.scoped(ServerConnection.serve(services, webSocket, path))
-  }).pipe(
-    Effect.mapError((cause) =>
-      new SoraServerError({
-        message: `the development server cannot listen on ${host}:${port}; is the port in use?`,
-        cause
-      })
-    )
-  )
+  }).pipe(Effect.mapError(cannotListen(host, port)))
+  const apiUrl = apiPort === undefined ? undefined : yield* Api.make({
+    port: apiPort,
+    allowedOrigins,
+    operations: Operations.make({ rooms, dispatcher: Dispatcher.make(handlersOf(false)) })
+  }).pipe(Effect.mapError(cannotListen(DefaultHost, apiPort)))
   const url = `ws://${host.includes(":") ? `[${host}]` : host}:${taken}/signaling`
 
   const withConnection = <A>(
@@ -209,6 +219,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
 
   return SoraServer.of({
     url,
+    apiUrl,
     connections: Effect.sync(() => rooms.joined().map(viewOf)),
     push: (channelId, data, options) =>
       Effect.sync(() => {
@@ -239,6 +250,12 @@ export const make = Effect.fnUntraced(function*<R = never>(
   })
 })
 
+const cannotListen = (host: string, port: number) => (cause: unknown) =>
+  new SoraServerError({
+    message: `the development server cannot listen on ${host}:${port}; is the port in use?`,
+    cause
+  })
+
 const viewOf = ({ isSwitched, member }: Rooms.ServerConnection): Connection => ({
   connectionId: member.connectionId,
   clientId: member.clientId,
@@ -249,7 +266,7 @@ const viewOf = ({ isSwitched, member }: Rooms.ServerConnection): Connection => (
   switched: isSwitched(),
   simulcast: member.simulcast,
   spotlight: member.spotlight,
-  metadata: metadataOf(member),
+  metadata: member.metadata,
   rid: member.rids.all,
   spotlightFocusRid: member.spotlightRids.focus,
   spotlightUnfocusRid: member.spotlightRids.unfocus

@@ -33,8 +33,8 @@ layer(SoraServer.layer(), { excludeTestServices: true })("channels", (it) => {
           `who was there when ${kind} came`
         )
         for (const other of members) {
-          const { metadata } = yield* wait(() => other.events.notify("connection.created", member.connectionId))
-          assert.deepStrictEqual(metadata, { name: kind })
+          const { authnMetadata } = yield* wait(() => other.events.notify("connection.created", member.connectionId))
+          assert.deepStrictEqual(authnMetadata, { name: kind })
         }
         members.push(member)
         const outcome = yield* wait(() => member.call(Put, { metadata: { of: kind }, push: true }))

@@ -46,11 +46,14 @@ export type ClientEvent =
     readonly type: "notify"
     readonly event: string
     readonly connectionId?: string | undefined
+    readonly authnMetadata?: Json
     readonly metadata?: Json
     readonly currentRid?: string | undefined
     /** Who was there, in one's own `connection.created`. */
     readonly members?:
-      | ReadonlyArray<{ readonly connectionId?: string | undefined; readonly metadata?: Json }>
+      | ReadonlyArray<
+        { readonly connectionId?: string | undefined; readonly authnMetadata?: Json; readonly metadata?: Json }
+      >
       | undefined
   }
   | { readonly type: "push"; readonly data: Json }

@@ -61,10 +61,10 @@ const scenario = Effect.fnUntraced(function*(kind: Kind, compress: boolean, igno
   // Both connect. The second one hears of the first.
   const a = yield* connected(kind, { ...options, metadata: { name: "A" } })
   const b = yield* connected(kind, { ...options, metadata: { name: "B" } })
-  const there = b.created.members?.map(({ connectionId, metadata }) => ({ connectionId, metadata }))
-  assert.deepStrictEqual(there, [{ connectionId: a.connectionId, metadata: { name: "A" } }])
+  const there = b.created.members?.map(({ authnMetadata, connectionId }) => ({ authnMetadata, connectionId }))
+  assert.deepStrictEqual(there, [{ authnMetadata: { name: "A" }, connectionId: a.connectionId }])
   const seen = yield* wait(() => a.events.notify("connection.created", b.connectionId))
-  assert.deepStrictEqual(seen.metadata, { name: "B" })
+  assert.deepStrictEqual(seen.authnMetadata, { name: "B" })
   yield* wait(() => Promise.all([a.events.take("switched"), b.events.take("switched")]))
   assert.includeMembers([...a.rpcMethods], [Put, PutItem, RequestSimulcast, RequestSpotlight, ResetSpotlight])
 

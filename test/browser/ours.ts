@@ -92,8 +92,8 @@ export const make = (
 
   const follow = (connection: Connection) => {
     watch(connection.notify, (event) => {
-      const { connectionId, currentRid, data, metadata } = event as Json
-      report({ type: "notify", event: event._tag, connectionId, currentRid, metadata, members: data })
+      const { authnMetadata, connectionId, currentRid, data, metadata } = event as Json
+      report({ type: "notify", event: event._tag, connectionId, currentRid, authnMetadata, metadata, members: data })
     })
     watch(connection.push, ({ data }) => report({ type: "push", data }))
     watch(connection.signaling, ({ direction, message }) => {

@@ -245,7 +245,7 @@ describe("a connection", () => {
       assert.deepInclude(created._tag === "connection.created" ? created.data?.[0] : {}, {
         connectionId: (yield* sender.connection.offer).connectionId,
         authnMetadata: { nickname: "Stage" },
-        authzMetadata: { mood: "busy" }
+        metadata: { mood: "busy" }
       })
       yield* viewer.rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r1" })
       const switched = yield* first(viewer.connection.notify, (event) => event._tag === "simulcast.switched")

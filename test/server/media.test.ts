@@ -1,5 +1,5 @@
 import { assert, describe, it, vi } from "@effect/vitest"
-import { SoraServer } from "effect-sora-rpc/server"
+import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import {
@@ -11,6 +11,7 @@ import {
   useSdesMid,
   useSdesRTPStreamId
 } from "werift"
+import { jwt } from "./jwt.ts"
 import { joined, type Message, type Options, RawClient } from "./rawClient.ts"
 
 // More than the client's patience, which tells what it waited for.
@@ -226,6 +227,72 @@ describe("the offer", () => {
         const { offer } = yield* joined(server.url, "layers", { role, connect: { simulcast: true, video } })
         assert.deepStrictEqual(offer.encodings, [])
         assert.notInclude(offer.sdp, "a=simulcast")
+      }
+    }))
+})
+
+const fmtp = (section: string) => /^a=fmtp:\d+ (.*)$/m.exec(section)?.[1]
+
+describe("audio", () => {
+  it.live("is opus in lower case, and stereo where the sender asks for it", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      for (const stereo of [true, false]) {
+        const room = `stereo-${stereo}`
+        const viewer = yield* media(server.url, room, "recvonly")
+        const sender = yield* media(server.url, room, "sendonly", {
+          audio: { codec_type: "OPUS", opus_params: { stereo } }
+        })
+        const sections = [sender.offer.sdp, yield* wait(() => viewer.reAnswer())].map((sdp) =>
+          sectionsOf(sdp).find(({ kind }) => kind === "audio")!.text
+        )
+        for (const section of sections) {
+          assert.match(section, /^a=rtpmap:\d+ opus\/48000\/2$/m)
+          assert.strictEqual(fmtp(section), `minptime=10;useinbandfec=1${stereo ? ";stereo=1" : ""}`)
+        }
+      }
+    }))
+})
+
+describe("simulcast_encodings", () => {
+  it.live("take the place of the layers, and what is not active reaches nobody", () =>
+    Effect.gen(function*() {
+      const secret = "s3cret"
+      const server = yield* SoraServer.make({ authenticate: SoraAuth.jwtClaims() })
+      const simulcast_encodings = [
+        { rid: "r1", scaleResolutionDownBy: 2, scalabilityMode: "L1T3" },
+        { rid: "r0", active: true, maxBitrate: 1000 },
+        { rid: "r2", active: false }
+      ]
+      const metadata = { access_token: jwt({ simulcast: true, simulcast_encodings }, secret) }
+      const sender = yield* media(server.url, "granted", "sendonly", { metadata })
+      assert.deepStrictEqual(sender.offer.encodings, [
+        simulcast_encodings[0],
+        { ...simulcast_encodings[1], scalabilityMode: "L1T1" },
+        { ...simulcast_encodings[2], scalabilityMode: "L1T1" }
+      ])
+      assert.match(sender.offer.sdp, /^a=simulcast:recv r0;r1;r2/m)
+      const viewer = yield* media(server.url, "granted", "recvonly", { simulcast: true, metadata })
+      // This sender does not do as it is told.
+      sender.play(new Set(Rids))
+      yield* wait(() => viewer.reAnswer())
+      const video = viewer.tracks.find(({ kind }) => kind === "video")!.packets
+      yield* wait(() => vi.waitFor(() => assert.isAbove(video.length, 30), { timeout: 5000 }))
+      assert.deepStrictEqual([...new Set(video.map(layerOf))], ["r1"])
+      // What is not named is not offered.
+      const single = { access_token: jwt({ simulcast: true, simulcast_encodings: [{ rid: "r1" }] }, secret) }
+      const other = yield* joined(server.url, "single", { role: "sendonly", connect: { metadata: single } })
+      const named = Array.from(other.offer.sdp.matchAll(/^a=rid:(\w+)/gm), ([, rid]: RegExpMatchArray) => rid)
+      assert.deepStrictEqual(named, ["r1"])
+    }))
+
+  it.live("that are none are refused", () =>
+    Effect.gen(function*() {
+      const connect = { type: "connect", role: "sendonly", channelId: "any" } as const
+      for (const simulcast_encodings of [[], [{}], [{ rid: "r3" }], [{ rid: "r0" }, { rid: "r0" }]]) {
+        const metadata = { access_token: jwt({ simulcast_encodings }, "s3cret") }
+        const refusal = yield* Effect.flip(SoraAuth.jwtClaims()({ ...connect, metadata }))
+        assert.strictEqual(refusal.reason, "INVALID-ACCESS-TOKEN")
       }
     }))
 })

@@ -10,9 +10,10 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
-import { createHmac, randomBytes } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import { deflateSync, inflateSync } from "node:zlib"
 import { ServerError } from "../../src/SoraRpcError.ts"
+import { jwt, part } from "./jwt.ts"
 import { client, joined, type RawClient } from "./rawClient.ts"
 
 // More than the client's patience, which tells what it waited for.
@@ -183,7 +184,6 @@ layer(SoraServer.layer(), { excludeTestServices: true })("with the defaults", (i
         bundle_id: idOf(a),
         connection_id: idOf(a),
         authn_metadata: { name: "A" },
-        authz_metadata: { mood: "busy", place: null, quiet: 1 },
         metadata: { mood: "busy", place: null, quiet: 1 }
       })
       assert.deepStrictEqual(members.get(idOf(b)), { client_id: idOf(b), bundle_id: "b", connection_id: idOf(b) })
@@ -451,6 +451,69 @@ layer(SoraServer.layer(), { excludeTestServices: true })("with the defaults", (i
     }))
 })
 
+describe("metadata", () => {
+  const authenticate = () =>
+    Effect.succeed({ signalingNotifyMetadata: { team: 1 }, signalingNotifyMetadataExt: { mood: "free" } })
+  const connect = { signaling_notify_metadata: { nickname: "Mika" } }
+  /** What one who comes later is told of one who is there, when that one joins and when it leaves. */
+  const told = Effect.fnUntraced(function*(url: string, about: RawClient) {
+    const late = yield* joined(url, "meta")
+    const { message } = yield* wait(() => late.event("connection.created"))
+    const member = message.data.find((it: any) => it.connection_id === idOf(about))
+    about.send("signaling", { type: "disconnect", reason: "NO-ERROR" })
+    const destroyed = yield* wait(() => late.event("connection.destroyed"))
+    return [member, destroyed.message].map(({ authn_metadata, authz_metadata, metadata }) => ({
+      authn_metadata,
+      authz_metadata,
+      metadata
+    }))
+  })
+  const asConnected = { authn_metadata: { nickname: "Mika" }, authz_metadata: { team: 1 } }
+
+  it.live("of the extension begins with what was granted, is what RPC changes, and is nobody else's", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make({ authenticate })
+      const raw = yield* joined(server.url, "meta", { connect })
+      const { message } = yield* wait(() => raw.event("connection.created"))
+      assert.deepInclude(message, { ...asConnected, metadata: { mood: "free" } })
+      assert.deepStrictEqual((yield* server.connections)[0]?.metadata, { mood: "free" })
+      // The item is added to what was granted.
+      const { result } = yield* wait(() => raw.rpc(PutItem, { key: "place", value: "here" }))
+      assert.deepStrictEqual(result, { mood: "free", place: "here" })
+      const now = { ...asConnected, metadata: { mood: "free", place: "here" } }
+      assert.deepStrictEqual(yield* told(server.url, raw), [now, now])
+    }))
+
+  it.live("of the extension is not there before anybody put it there", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const raw = yield* joined(server.url, "meta", { connect })
+      const { message } = yield* wait(() => raw.event("connection.created"))
+      assert.deepStrictEqual(message.authn_metadata, { nickname: "Mika" })
+      assert.doesNotHaveAnyKeys(message, ["authz_metadata", "metadata"])
+    }))
+
+  it.live("without the extension is what was granted, else what was sent, and RPC has no methods for it", () =>
+    Effect.gen(function*() {
+      for (const granted of [true, false]) {
+        const server = yield* SoraServer.make({
+          signalingNotifyMetadataExt: false,
+          ...(granted ? { authenticate } : {})
+        })
+        const raw = yield* joined(server.url, "meta", { connect })
+        assert.deepStrictEqual(raw.offer.rpc_methods, [RequestSimulcast, RequestSpotlight, ResetSpotlight])
+        for (const method of [Put, PutItem]) {
+          const { error } = yield* wait(() => raw.rpc(method, { metadata: {}, key: "k", value: 1 }))
+          assert.deepStrictEqual(error, { code: -32601, message: "UNSUPPORTED-JSON-RPC-METHOD" })
+        }
+        const now = granted
+          ? { ...asConnected, metadata: { team: 1 } }
+          : { authn_metadata: { nickname: "Mika" }, authz_metadata: undefined, metadata: { nickname: "Mika" } }
+        assert.deepStrictEqual(yield* told(server.url, raw), [now, now])
+      }
+    }))
+})
+
 describe("with options", () => {
   it.live("without compression every frame is text", () =>
     Effect.gen(function*() {
@@ -528,13 +591,6 @@ describe("with options", () => {
     }))
 })
 
-const part = (json: unknown) => Buffer.from(JSON.stringify(json)).toString("base64url")
-
-const jwt = (claims: object, secret: string, header: object = { alg: "HS256", typ: "JWT" }) => {
-  const signed = `${part(header)}.${part(claims)}`
-  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`
-}
-
 describe("JWT claims", () => {
   const secret = "s3cret"
 
@@ -549,7 +605,8 @@ describe("JWT claims", () => {
         rpc_methods: [RequestSimulcast],
         simulcast: true,
         simulcast_request_rid: "r0",
-        simulcast_rpc_rids: ["r1"]
+        simulcast_rpc_rids: ["r1"],
+        signaling_notify_metadata_ext: { mood: "free" }
       }, secret)
       const raw = yield* joined(server.url, "tokens", { connect: { metadata: { access_token } } })
       assert.deepStrictEqual(raw.offer.rpc_methods, [RequestSimulcast])
@@ -557,6 +614,7 @@ describe("JWT claims", () => {
       assert.isTrue(raw.offer.simulcast)
       const [connection] = yield* server.connections
       assert.strictEqual(connection?.rid, "r0")
+      assert.deepStrictEqual(connection?.metadata, { mood: "free" })
       assert.strictEqual((yield* wait(() => raw.rpc(RequestSimulcast, { rid: "r1" }))).result.rid, "r1")
       const outside = yield* wait(() => raw.rpc(RequestSimulcast, { rid: "r2" }))
       assert.strictEqual(outside.error.code, -32602)
@@ -626,6 +684,16 @@ describe("JWT claims", () => {
         }
       }))
   }
+
+  it.effect("are not needed by whoever has the secret itself", () =>
+    Effect.gen(function*() {
+      const connect = { type: "connect", role: "sendrecv", channelId: "any" } as const
+      const options = { secret: Redacted.make(secret) }
+      const grant = yield* SoraAuth.jwtClaims(options)({ ...connect, metadata: { access_token: secret } })
+      assert.deepStrictEqual(grant, {})
+      assert.strictEqual(yield* grantOf(`${secret} `, options), "INVALID-ACCESS-TOKEN")
+      assert.strictEqual(yield* grantOf(secret), "INVALID-ACCESS-TOKEN")
+    }))
 
   it("are not checked with an empty secret", () => {
     assert.throws(() => SoraAuth.jwtClaims({ secret: Redacted.make("") }), /bad options: secret/)

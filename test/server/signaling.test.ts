@@ -57,9 +57,9 @@ describe("connecting", () => {
         simulcast_multicodec: false,
         spotlight: false,
         encodings: [
-          { rid: "r0", active: true, maxBitrate: 140_000, scaleResolutionDownBy: 4 },
-          { rid: "r1", active: true, maxBitrate: 460_000, scaleResolutionDownBy: 2 },
-          { rid: "r2", active: true, maxBitrate: 1_400_000, scaleResolutionDownBy: 1 }
+          { rid: "r0", active: true, maxBitrate: 140_000, scaleResolutionDownBy: 4, scalabilityMode: "L1T1" },
+          { rid: "r1", active: true, maxBitrate: 460_000, scaleResolutionDownBy: 2, scalabilityMode: "L1T1" },
+          { rid: "r2", active: true, maxBitrate: 1_400_000, scaleResolutionDownBy: 1, scalabilityMode: "L1T1" }
         ],
         audio: true,
         audio_codec_type: "OPUS",
@@ -114,7 +114,6 @@ describe("connecting", () => {
         audio: false,
         video: true,
         authn_metadata: { nickname: "Mika" },
-        metadata: { nickname: "Mika" },
         data: [],
         minutes: 0,
         channel_connections: 1,
@@ -134,7 +133,7 @@ describe("connecting", () => {
         role: "recvonly",
         simulcast: false,
         switched: true,
-        metadata: { nickname: "Mika" }
+        metadata: undefined
       })
     }))
 
@@ -182,6 +181,13 @@ describe("connecting", () => {
         { ...connect, channel_id: "ä".repeat(128) },
         { ...connect, client_id: "" },
         { ...connect, audio: false, video: false },
+        {
+          ...connect,
+          role: "recvonly",
+          audio: false,
+          video: false,
+          data_channels: [{ label: "#rpc", direction: "recvonly" }]
+        },
         { ...connect, spotlight_focus_rid: "r1" },
         { ...connect, spotlight: false, spotlight_unfocus_rid: "r1" },
         { ...connect, data_channels: [{ label: "chat", direction: "sendrecv" }] },
@@ -198,6 +204,39 @@ describe("connecting", () => {
       ]
       for (const first of bad) assert.deepStrictEqual(yield* refused(url, first), invalid, JSON.stringify(first))
       assert.deepStrictEqual(yield* connections, [])
+    }))
+
+  it.live("a recvonly connection without media, where it is allowed", () =>
+    Effect.gen(function*() {
+      const { url } = yield* SoraServer.make({ recvonlyWithoutMedia: true })
+      const data_channels = [{ label: "#rpc", direction: "recvonly" }]
+      const raw = yield* joined(url, "quiet", {
+        role: "recvonly",
+        connect: { audio: false, video: false, data_channels }
+      })
+      assert.include(labelsOf(raw), "#rpc")
+      const connect = { type: "connect", role: "recvonly", channel_id: "c", audio: false, video: false }
+      assert.deepStrictEqual(yield* refused(url, connect), invalid)
+    }))
+
+  it.live("defaults hold for clients that say nothing", () =>
+    Effect.gen(function*() {
+      const { url } = yield* SoraServer.make({
+        defaultDataChannelSignaling: true,
+        defaultIgnoreDisconnectWebsocket: true
+      })
+      for (
+        const [asked, signaling, ignore] of [
+          [{}, true, true],
+          [{ ignore_disconnect_websocket: false }, true, false],
+          [{ data_channel_signaling: false }, false, false]
+        ] as const
+      ) {
+        const raw = yield* client(url, { connect: asked })
+        yield* wait(() => raw.join("defaults"))
+        assert.deepInclude(raw.offer, { data_channel_signaling: signaling, ignore_disconnect_websocket: ignore })
+        assert.strictEqual(labelsOf(raw).includes("rpc"), signaling)
+      }
     }))
 
   it.live("no connect, and no WebRTC connection, in time", () =>
@@ -408,8 +447,8 @@ describe("authentication", () => {
       const switched = yield* wait(() => raw.type("switched"))
       assert.deepStrictEqual(switched, { type: "switched", ignore_disconnect_websocket: true })
       const { message } = yield* wait(() => raw.event("connection.created"))
-      assert.deepStrictEqual([message.authz_metadata, message.metadata], [{ team: 1 }, { team: 1 }])
-      assert.notProperty(message, "authn_metadata")
+      assert.deepStrictEqual(message.authz_metadata, { team: 1 })
+      assert.doesNotHaveAnyKeys(message, ["authn_metadata", "metadata"])
     }))
 })
 

@@ -1,18 +1,17 @@
 /**
  * The HTTP server that takes WebSockets. Whatever a client does to its socket
- * ends at most that socket. When the server stops nothing of it stays: a socket
- * that never said anything, or whose other end does not answer, would keep an
- * `http.Server` from closing.
+ * ends at most that socket.
  */
 import * as NodeWS from "@effect/platform-node/NodeWS"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
-import * as Http from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import { STATUS_CODES } from "node:http"
+import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
 import { SocketCloseGrace } from "../../internal/protocol.ts"
+import * as HttpServer from "./httpServer.ts"
 import { type AllowedOrigins, refusalOf } from "./origins.ts"
 
 /** The largest message of the WebSocket, in bytes. */
@@ -22,7 +21,7 @@ const ignore = () => {}
 
 const answer = (status: number, text: string): string =>
   [
-    `HTTP/1.1 ${status} ${Http.STATUS_CODES[status]}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     "Connection: close",
     "Content-Type: text/plain; charset=utf-8",
     `Content-Length: ${Buffer.byteLength(text)}`,
@@ -44,31 +43,16 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly serve: (webSocket: NodeWS.WebSocket, path: string) => Effect.Effect<void>
 }): Effect.fn.Return<number, Error, Scope.Scope> {
   const { host, port, serve } = options
-  // Node looks at it every so often only; a time of more than its timers know is none.
-  const requestTimeout = Math.min(Duration.toMillis(options.connectTimeout), 2 ** 31 - 1)
   const webSockets = new NodeWS.WebSocketServer({
     noServer: true,
     clientTracking: false,
     maxPayload: MaxSocketMessageBytes,
     closeTimeout: Duration.toMillis(SocketCloseGrace)
   } as NodeWS.ServerOptions)
-  const sockets = new Set<Socket>()
-  const server = yield* Effect.acquireRelease(
-    Effect.sync(() => Http.createServer({ requestTimeout, headersTimeout: requestTimeout })),
-    (server) =>
-      Effect.callback<void>((resume) => {
-        // It calls back with an error when it does not listen, which is as good.
-        server.close(() => resume(Effect.void))
-        for (const socket of sockets) socket.destroy()
-      })
+  const { server } = yield* Effect.acquireRelease(
+    Effect.sync(() => HttpServer.make(options.connectTimeout)),
+    ({ stop }) => stop
   )
-  server.on("connection", (socket) => {
-    sockets.add(socket)
-    socket.on("close", () => sockets.delete(socket))
-    // Node, and then `ws`, listen as long as a socket is theirs. Between them, and afterwards, nobody else does, and an
-    // error that nobody hears ends the process.
-    socket.on("error", ignore)
-  })
   server.on("request", (_, response) => {
     const text = "Here is a development server for Sora's signaling: connect to it with a WebSocket.\n"
     response.writeHead(426, { connection: "close", "content-type": "text/plain", upgrade: "websocket" }).end(text)

@@ -18,9 +18,11 @@ export interface Member {
   readonly simulcast: boolean
   readonly spotlight: boolean
   readonly joinedAt: number
+  /** What the client sent in `connect`, and what the authentication gave: as they were, whatever RPC does. */
   readonly authnMetadata: Schema.Json | undefined
-  /** The signaling-notify metadata that RPC changes: `authz_metadata` in notify events. */
-  authzMetadata: Schema.Json | undefined
+  readonly authzMetadata: Schema.Json | undefined
+  /** With the metadata extension a store of its own, which RPC and the HTTP API write; without it one of the two above. */
+  metadata: Schema.Json | undefined
   /** The layer asked for, of all senders and of single ones. */
   readonly rids: { all: Rid; readonly bySender: Map<string, Rid> }
   readonly spotlightRids: { focus: Rid; unfocus: Rid }
@@ -28,7 +30,3 @@ export interface Member {
   /** The rids that may be asked for by RPC. */
   readonly rpcRids: ReadonlyArray<Rid>
 }
-
-/** Its metadata as the channel sees it: what RPC or the authentication put there, else what the client sent. */
-export const metadataOf = ({ authnMetadata, authzMetadata }: Member): Schema.Json | undefined =>
-  authzMetadata ?? authnMetadata

@@ -32,6 +32,9 @@ const isObject = (json: Schema.Json | undefined): json is Schema.JsonObject =>
 
 export const make = (rooms: Rooms, now: () => number, options: {
   readonly itemResult: "metadata" | "item"
+  readonly metadataExtension: boolean
+  /** Whether a connection gets only the layers that its authentication allowed to ask for: over RPC, not over HTTP. */
+  readonly limitRids: boolean
 }): ReadonlyArray<SoraMethod.Handled> => {
   /** The connection may end between a call and its turn. */
   const withConnection = <A>(
@@ -92,7 +95,7 @@ export const make = (rooms: Rooms, now: () => number, options: {
     if (!isBounded(metadata)) {
       return Effect.fail(invalid(`the metadata would have more than ${MaxMetadataBytes} bytes, or is nested too deep`))
     }
-    member.authzMetadata = metadata
+    member.metadata = metadata
     if (push === true) {
       rooms.push(member.channelId, {
         ...data,
@@ -103,7 +106,7 @@ export const make = (rooms: Rooms, now: () => number, options: {
     return Effect.void
   }
 
-  return [
+  const aboutLayers = [
     SoraMethod.handle(
       SoraMethod.RequestSimulcastRid,
       (params, caller) =>
@@ -115,7 +118,9 @@ export const make = (rooms: Rooms, now: () => number, options: {
               own: ["receiver_connection_id", params.receiverConnectionId]
             })
             if (!member.simulcast) return yield* invalid("simulcast is not active on this connection")
-            if (!member.rpcRids.includes(params.rid)) return yield* invalid("rid is not among simulcast_rpc_rids")
+            if (options.limitRids && !member.rpcRids.includes(params.rid)) {
+              return yield* invalid("rid is not among simulcast_rpc_rids")
+            }
             const sender = params.senderConnectionId || undefined
             if (sender !== undefined && rooms.find(member.channelId, sender) === undefined) {
               return yield* invalid("sender_connection_id is not in the channel")
@@ -164,8 +169,10 @@ export const make = (rooms: Rooms, now: () => number, options: {
             Object.assign(member.spotlightRids, member.initialSpotlightRids)
             return { channelId: member.channelId, recvConnectionId: member.connectionId }
           }))
-    ),
+    )
+  ]
 
+  const aboutMetadata = [
     SoraMethod.handle(
       SoraMethod.PutSignalingNotifyMetadata,
       (params, caller) =>
@@ -183,7 +190,7 @@ export const make = (rooms: Rooms, now: () => number, options: {
         withMember(caller, (member) =>
           Effect.gen(function*() {
             yield* checkOwn(member, { ...params, own: ["connection_id", params.connectionId] })
-            const stored = member.authzMetadata ?? {}
+            const stored = member.metadata ?? {}
             if (!isObject(stored)) return yield* invalid("the stored metadata is not an object")
             const { key, value } = params
             const metadata = { ...stored, [key]: value }
@@ -192,4 +199,7 @@ export const make = (rooms: Rooms, now: () => number, options: {
           }))
     )
   ]
+
+  // What Sora answers without the extension is not known (section 9 row 29); here there are no such methods then.
+  return options.metadataExtension ? [...aboutLayers, ...aboutMetadata] : aboutLayers
 }

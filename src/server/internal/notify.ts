@@ -3,7 +3,7 @@
  */
 import * as DateTime from "effect/DateTime"
 import type * as Signaling from "../../Signaling.ts"
-import { type Member, metadataOf } from "./member.ts"
+import type { Member } from "./member.ts"
 
 /** RFC 3339 with microseconds, as Sora writes timestamps (section 1). */
 export const timestamp = (millis: number): string =>
@@ -28,7 +28,7 @@ export const connectionMembers = (member: Member, all: ReadonlyArray<Member>, no
     video: member.video,
     authnMetadata: member.authnMetadata,
     authzMetadata: member.authzMetadata,
-    metadata: metadataOf(member),
+    metadata: member.metadata,
     minutes: Math.floor((now - member.joinedAt) / 60_000),
     channelConnections: all.length,
     channelSendrecvConnections: count("sendrecv"),
@@ -46,5 +46,5 @@ export const presentMember = (member: Member) =>
     connectionId: member.connectionId,
     authnMetadata: member.authnMetadata,
     authzMetadata: member.authzMetadata,
-    metadata: metadataOf(member)
+    metadata: member.metadata
   })

@@ -24,7 +24,12 @@ export interface Options<R = never> {
   /** Port to listen on; 0 takes a free one. Default 0. */
   readonly port?: number | undefined
   /**
-   * Pages that may connect, by their origin such as `https://app.example`, or `"*"` for all. Requests that come from no
+   * Port of the HTTP API, on the loopback address whatever `host` is; 0 takes a free one (section 4.12). Default: there is
+   * none.
+   */
+  readonly apiPort?: number | undefined
+  /**
+   * Pages that may connect, and call the HTTP API, by their origin such as `https://app.example`, or `"*"` for all. Requests that come from no
    * page, and pages of this machine (`http://localhost:3000`), always may. Default: on a loopback address no others, so
    * that no page on the web drives the server; on any other address all.
    */
@@ -35,9 +40,19 @@ export interface Options<R = never> {
   readonly handlers?: ReadonlyArray<SoraMethod.Handled<R>> | undefined
   /** `data_channel_rpc` of sora.conf: whether there is an `rpc` channel. Default true. */
   readonly rpc?: boolean | undefined
+  /**
+   * `signaling_notify_metadata_ext` of sora.conf: whether a connection has metadata that RPC can change, beside what it
+   * sent in `connect` and what the authentication gave (section 4.8). Without it there are no methods that change it, which
+   * is a guess. Default true, unlike Sora's, because RPC needs it.
+   */
+  readonly signalingNotifyMetadataExt?: boolean | undefined
   /** Whether the built-in channels are compressed, as Sora's are. Default true. */
   readonly compress?: boolean | undefined
-  /** Whether the WebSocket may go after the switch. Default: what the client asks for. */
+  /** `default_data_channel_signaling` of sora.conf, for clients that say nothing. Default false. */
+  readonly defaultDataChannelSignaling?: boolean | undefined
+  /** `default_ignore_disconnect_websocket` of sora.conf, for clients that say nothing. Default false. */
+  readonly defaultIgnoreDisconnectWebsocket?: boolean | undefined
+  /** Whether the WebSocket may go after the switch. Default: what the authentication gives, or the client asks for. */
   readonly ignoreDisconnectWebsocket?: boolean | undefined
   /** How many times a client is redirected (back to this server) before the offer. Default 0. */
   readonly redirects?: number | undefined
@@ -64,6 +79,11 @@ export interface Options<R = never> {
   readonly closeMessage?: boolean | undefined
   /** Whether `switched` is sent before or after the channels are open: Sora promises neither. Default after. */
   readonly switchOrder?: "before-open" | "after-open" | undefined
+  /**
+   * Whether a `recvonly` connection may be without audio and video, when it has a DataChannel of its own. Sora probably
+   * refuses it, so that an RPC-only client is `sendonly` (section 1). Default false: 4490 `INVALID-MESSAGE`.
+   */
+  readonly recvonlyWithoutMedia?: boolean | undefined
   /** Serve `RequestSimulcastRid` as well as `2025.2.0/RequestSimulcastRid`. Default false. */
   readonly acceptUnprefixedMethods?: boolean | undefined
   /** What `PutSignalingNotifyMetadataItem` answers: the whole metadata or the item (section 4.9). Default the former. */
@@ -77,8 +97,12 @@ export interface Options<R = never> {
 /** What is the same for all connections of a server. */
 export interface Settings {
   readonly rpc: boolean
+  readonly signalingNotifyMetadataExt: boolean
   readonly compress: boolean
+  readonly defaultDataChannelSignaling: boolean
+  readonly defaultIgnoreDisconnectWebsocket: boolean
   readonly ignoreDisconnectWebsocket: boolean | undefined
+  readonly recvonlyWithoutMedia: boolean
   readonly redirects: number
   readonly iceServers: ReadonlyArray<typeof Signaling.IceServer.Type>
   readonly iceTransportPolicy: "all" | "relay"
@@ -97,8 +121,12 @@ export const DefaultHost = "127.0.0.1"
 
 export const settingsOf = (options: Options<any>): Settings => ({
   rpc: options.rpc ?? true,
+  signalingNotifyMetadataExt: options.signalingNotifyMetadataExt ?? true,
   compress: options.compress ?? true,
+  defaultDataChannelSignaling: options.defaultDataChannelSignaling ?? false,
+  defaultIgnoreDisconnectWebsocket: options.defaultIgnoreDisconnectWebsocket ?? false,
   ignoreDisconnectWebsocket: options.ignoreDisconnectWebsocket,
+  recvonlyWithoutMedia: options.recvonlyWithoutMedia ?? false,
   redirects: options.redirects ?? 0,
   iceServers: options.iceServers ?? [],
   iceTransportPolicy: options.iceTransportPolicy ?? "all",
@@ -114,6 +142,8 @@ export const settingsOf = (options: Options<any>): Settings => ({
 })
 
 const optional = Schema.optional
+
+const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
 
 /** What cannot be looked into. */
 const isFunction = Schema.declare((input): input is Function => typeof input === "function", { expected: "a function" })
@@ -145,13 +175,18 @@ const Handlers = Schema.Array(Handled).check(
 /** What is wrong with options, if anything. */
 export const issueOfOptions = issueOf(Schema.Struct({
   host: optional(Schema.NonEmptyString),
-  port: optional(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
+  port: optional(Port),
+  apiPort: optional(Port),
   allowedOrigins: optional(Schema.Union([Schema.Literal("*"), Schema.Array(Schema.NonEmptyString)])),
   authenticate: optional(isFunction),
   handlers: optional(Handlers),
   rpc: optional(Schema.Boolean),
+  signalingNotifyMetadataExt: optional(Schema.Boolean),
   compress: optional(Schema.Boolean),
+  defaultDataChannelSignaling: optional(Schema.Boolean),
+  defaultIgnoreDisconnectWebsocket: optional(Schema.Boolean),
   ignoreDisconnectWebsocket: optional(Schema.Boolean),
+  recvonlyWithoutMedia: optional(Schema.Boolean),
   redirects: optional(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
   iceServers: optional(Schema.Array(Schema.toType(Signaling.IceServer))),
   iceTransportPolicy: optional(Schema.Literals(["all", "relay"])),

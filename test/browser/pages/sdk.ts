@@ -81,8 +81,13 @@ export const expose = (sora: Sdk) => {
           event: event.event_type,
           connectionId: event.connection_id,
           currentRid: event.current_rid,
+          authnMetadata: event.authn_metadata,
           metadata: event.metadata,
-          members: event.data?.map((it: Json) => ({ connectionId: it.connection_id, metadata: it.metadata }))
+          members: event.data?.map((it: Json) => ({
+            connectionId: it.connection_id,
+            authnMetadata: it.authn_metadata,
+            metadata: it.metadata
+          }))
         }))
       connection.on("push", ({ data }) => report({ type: "push", data }))
       connection.on(

@@ -13,7 +13,7 @@ import {
   type Task
 } from "../../../src/server/internal/connection/state.ts"
 
-const task: Task = { connectTimeout: Duration.seconds(30), switchOrder: "after-open" }
+const task: Task = { connectTimeout: Duration.seconds(30), switchOrder: "after-open", recvonlyWithoutMedia: false }
 
 /** A machine that runs, and what it wants. */
 const running = (more: Partial<Task> = {}) => {

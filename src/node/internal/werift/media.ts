@@ -17,8 +17,8 @@ import {
  * Adds a section to the next offer, with a name of ours. `streamId` is told to
  * the other end as the stream of what is sent.
  *
- * Relies on: `mid` can be written before the offer is made, and only the `id` of
- * a stream is looked at.
+ * Relies on: `mid` and `codecs` can be written before the offer is made, and only
+ * the `id` of a stream is looked at.
  *
  * @internal
  */
@@ -36,7 +36,12 @@ export const addSection = (peer: RTCPeerConnection, kind: "audio" | "video", opt
     ...(streamId === undefined ? {} : { streams: [{ id: streamId } as MediaStream] })
   })
   transceiver.mid = mid
-  if (codec !== undefined) transceiver.setCodecPreferences([codec])
+  if (codec !== undefined) {
+    transceiver.setCodecPreferences([codec])
+    // It would be resolved to the codec of the peer's configuration, which may have other parameters.
+    transceiver.codecs = [codec]
+    transceiver.codecPreferencesNeedResolution = false
+  }
   return transceiver
 }
 

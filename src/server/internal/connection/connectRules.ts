@@ -28,8 +28,14 @@ const isBitRate = (options: boolean | { readonly bitRate?: number } | undefined,
 const isUint16 = (value: number | undefined): boolean =>
   value === undefined || Number.isInteger(value) && value >= 0 && value <= 65_535
 
-/** Why Sora would not take this `connect`, where that is known (sections 1 and 2.3). */
-export const isAcceptable = (connect: Signaling.Connect): boolean => {
+/**
+ * Whether Sora would take this `connect`, where that is known (sections 1 and 2.3). That it takes no `recvonly` connection
+ * without media is not certain.
+ */
+export const isAcceptable = (
+  connect: Signaling.Connect,
+  options: { readonly recvonlyWithoutMedia: boolean }
+): boolean => {
   const asked = connect.dataChannels ?? []
   const labels = asked.map(({ label }) => label)
   const bytes = (text: string | undefined) => text === undefined ? 1 : Buffer.byteLength(text)
@@ -37,7 +43,8 @@ export const isAcceptable = (connect: Signaling.Connect): boolean => {
   return labels.length <= MaxDataChannels &&
     isBitRate(connect.audio, 6, 510) && isBitRate(connect.video, 1, 50_000) &&
     ids.every((length) => length >= 1 && length <= MaxIdBytes) &&
-    (connect.audio !== false || connect.video !== false || labels.length > 0) &&
+    (connect.audio !== false || connect.video !== false ||
+      labels.length > 0 && (connect.role !== "recvonly" || options.recvonlyWithoutMedia)) &&
     labels.every((label) => UserLabel.test(label)) && new Set(labels).size === labels.length &&
     asked.every(({ header, maxPacketLifeTime, maxRetransmits, protocol = "" }) =>
       Buffer.byteLength(protocol) <= 255 && JSON.stringify(header ?? null).length <= 1024 &&

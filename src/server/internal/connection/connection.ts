@@ -59,7 +59,8 @@ export const serve = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, never, Scope.Scope> {
   const { rooms, settings } = services
   const clock = yield* Clock.Clock
-  const task: Task = { connectTimeout: settings.connectTimeout, switchOrder: settings.switchOrder }
+  const { connectTimeout, recvonlyWithoutMedia, switchOrder } = settings
+  const task: Task = { connectTimeout, recvonlyWithoutMedia, switchOrder }
   // Everything that the connection holds. Closed by `teardown`, which closes other things before it.
   const held = yield* Scope.make()
   const tornDown = yield* Deferred.make<void>()

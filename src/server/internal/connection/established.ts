@@ -48,7 +48,7 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
   const { deliver } = transport
 
   const sessionId = rooms.sessionOf(terms.connect.channelId)
-  const member = makeMember(terms, sessionId, clock.currentTimeMillisUnsafe())
+  const member = makeMember(terms, sessionId, settings, clock.currentTimeMillisUnsafe())
   const rpc = Rpc.make({
     member,
     granted: terms.rpcMethods,
@@ -67,6 +67,7 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
     peer,
     member,
     connect: terms.connect,
+    simulcastEncodings: terms.grant.simulcastEncodings,
     clock,
     others: () => rooms.others(member),
     deliver,

@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import { issueOf, Time } from "../../../internal/options.ts"
 import type * as Signaling from "../../../Signaling.ts"
 import { Rid } from "../../../SoraMethod.ts"
-import type { Grant } from "../../SoraAuth.ts"
+import { Encodings, type Grant } from "../../SoraAuth.ts"
 import { makeId } from "../ids.ts"
 import type * as Media from "../media/media.ts"
 import type { Member } from "../member.ts"
@@ -21,10 +21,12 @@ export const issueOfGrant = issueOf(Schema.Struct({
   bundleId: optional(Schema.String),
   metadata: optional(Schema.Json),
   signalingNotifyMetadata: optional(Schema.Json),
+  signalingNotifyMetadataExt: optional(Schema.Json),
   rpcMethods: optional(Schema.Array(Schema.String)),
   simulcast: optional(Schema.Boolean),
   simulcastRequestRid: optional(Rid),
   simulcastRpcRids: optional(Schema.Array(Rid)),
+  simulcastEncodings: optional(Encodings),
   spotlight: optional(Schema.Boolean),
   dataChannelSignaling: optional(Schema.Boolean),
   ignoreDisconnectWebsocket: optional(Schema.Boolean),
@@ -49,9 +51,10 @@ export const termsOf = (
   settings: Settings,
   allMethods: ReadonlyArray<string>
 ): Terms => {
-  const dataChannelSignaling = grant.dataChannelSignaling ?? connect.dataChannelSignaling ?? false
+  const dataChannelSignaling = grant.dataChannelSignaling ?? connect.dataChannelSignaling ??
+    settings.defaultDataChannelSignaling
   const mayGo = settings.ignoreDisconnectWebsocket ?? grant.ignoreDisconnectWebsocket ??
-    connect.ignoreDisconnectWebsocket ?? false
+    connect.ignoreDisconnectWebsocket ?? settings.defaultIgnoreDisconnectWebsocket
   return {
     grant,
     connect,
@@ -63,7 +66,7 @@ export const termsOf = (
   }
 }
 
-export const makeMember = ({ connect, grant }: Terms, sessionId: string, now: number): Member => {
+export const makeMember = ({ connect, grant }: Terms, sessionId: string, settings: Settings, now: number): Member => {
   const connectionId = makeId()
   const spotlight = { focus: connect.spotlightFocusRid ?? "r1", unfocus: connect.spotlightUnfocusRid ?? "r0" }
   return {
@@ -80,6 +83,9 @@ export const makeMember = ({ connect, grant }: Terms, sessionId: string, now: nu
     joinedAt: now,
     authnMetadata: connect.signalingNotifyMetadata,
     authzMetadata: grant.signalingNotifyMetadata,
+    metadata: settings.signalingNotifyMetadataExt
+      ? grant.signalingNotifyMetadataExt
+      : grant.signalingNotifyMetadata ?? connect.signalingNotifyMetadata,
     rids: {
       all: connect.simulcastRequestRid ?? grant.simulcastRequestRid ?? "r2",
       bySender: new Map<string, Rid>()

@@ -123,7 +123,7 @@ const onSignaling = (state: State, message: Signaling.ClientMessage | Signaling.
 
 const decode = (text: string) => Result.flatMap(Signaling.parseMessage(text), Signaling.decodeClientMessage)
 
-const onSocketMessage = (state: State, text: string): Step => {
+const onSocketMessage = (task: Task, state: State, text: string): Step => {
   const decoded = decode(text)
   if (Result.isFailure(decoded)) return end(state, invalidMessage)
   const message = decoded.success
@@ -131,7 +131,7 @@ const onSocketMessage = (state: State, text: string): Step => {
   if ((message.type === "connect") !== (state.phase._tag === "AwaitingConnect")) return end(state, invalidMessage)
   switch (message.type) {
     case "connect":
-      return isAcceptable(message)
+      return isAcceptable(message, task)
         ? stay({ ...state, phase: { _tag: "Admitting" } }, { _tag: "Admit", connect: message })
         : end(state, invalidMessage)
     case "answer":
@@ -198,7 +198,7 @@ export const start = (task: Task): Step =>
 export const step = (task: Task, state: State, event: Event): Step => {
   switch (event._tag) {
     case "SocketMessage":
-      return onSocketMessage(state, event.text)
+      return onSocketMessage(task, state, event.text)
     case "ChannelMessage":
       return onChannelMessage(state, event.label, event.text)
     case "SocketEnded":

@@ -96,6 +96,7 @@ export interface State {
 export interface Task {
   readonly connectTimeout: Duration.Duration
   readonly switchOrder: "before-open" | "after-open"
+  readonly recvonlyWithoutMedia: boolean
 }
 
 /** The next state, and what is to be done. */

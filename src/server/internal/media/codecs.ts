@@ -3,7 +3,7 @@
  */
 import {
   type PeerConfig,
-  type RTCRtpCodecParameters,
+  RTCRtpCodecParameters,
   useAV1,
   useH264,
   useOPUS,
@@ -33,7 +33,8 @@ export const peerConfig = (): Partial<PeerConfig> => {
   return {
     bundlePolicy: "max-bundle",
     codecs: {
-      audio: [useOPUS({ parameters: "minptime=10;useinbandfec=1" })],
+      // In lower case, as Sora writes it: official SDKs look for it in what a browser tells of its codecs.
+      audio: [useOPUS({ mimeType: "audio/opus", parameters: "minptime=10;useinbandfec=1" })],
       video: Object.values(videoCodecs).map((make) => make())
     },
     headerExtensions: { audio: [mid], video: [mid, useSdesRTPStreamId()] }
@@ -46,6 +47,13 @@ const byType = (codecs: ReadonlyArray<Codec> | undefined, mimeType: string | und
 /** What a client that sends video is to send: what it asks for, else the default, else what there is. */
 export const videoCodecFor = (codecs: ReadonlyArray<Codec> | undefined, asked = "VP8"): Codec | undefined =>
   byType(codecs, `video/${asked}`) ?? byType(codecs, "video/vp8") ?? codecs?.[0]
+
+/** What a client sends audio with, or receives what another one sends: a browser encodes two channels only if it is told. */
+export const audioCodecFor = (codecs: ReadonlyArray<Codec> | undefined, isStereo: boolean): Codec | undefined => {
+  const opus = byType(codecs, "audio/opus")
+  if (opus === undefined || !isStereo) return opus ?? codecs?.[0]
+  return new RTCRtpCodecParameters({ ...opus, parameters: [opus.parameters, "stereo=1"].filter(Boolean).join(";") })
+}
 
 /** Of a peer's codecs the one that another peer uses. */
 export const sameCodec = (codecs: ReadonlyArray<Codec> | undefined, codec: Codec | undefined): Codec | undefined =>

@@ -2,10 +2,29 @@
  * The layers of simulcast: what is asked for, and what is sent of it.
  */
 import type { Rid } from "../../../SoraMethod.ts"
+import type { Encoding } from "../../SoraAuth.ts"
 import type { Member } from "../member.ts"
 
 /** Lowest first. */
-export const Layers: ReadonlyArray<Rid> = ["r0", "r1", "r2"]
+export const Layers = ["r0", "r1", "r2"] as const satisfies ReadonlyArray<Rid>
+
+/** How the layers share the bit rate. A guess: roughly what libwebrtc does. */
+const Shares: ReadonlyArray<number> = [0.07, 0.23, 0.7]
+
+/** What a simulcast sender is to send: what the authentication gave, else three layers. */
+export const encodingsOf = (
+  kilobits: number,
+  granted: ReadonlyArray<Encoding> | undefined
+): ReadonlyArray<Encoding> => {
+  const encodings = granted ?? Layers.map((rid, i) => ({
+    rid,
+    active: true,
+    maxBitrate: Math.round(kilobits * 1000 * Shares[i]!),
+    scaleResolutionDownBy: 2 ** (2 - i)
+  }))
+  // Without a mode a browser makes spatial layers of one stream, of VP9 and AV1.
+  return encodings.map((encoding) => ({ scalabilityMode: "L1T1", ...encoding }))
+}
 
 const Order: ReadonlyArray<Rid> = ["none", ...Layers]
 

@@ -12,24 +12,23 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import * as WeriftMedia from "../../../node/internal/werift/media.ts"
 import type { WeriftPeer } from "../../../node/internal/werift/peer.ts"
 import type * as Signaling from "../../../Signaling.ts"
 import type { Rid } from "../../../SoraMethod.ts"
+import type { Encoding } from "../../SoraAuth.ts"
 import { makeId } from "../ids.ts"
 import type { Member } from "../member.ts"
 import { timestamp } from "../notify.ts"
-import { sameCodec, videoCodecFor } from "./codecs.ts"
+import { audioCodecFor, sameCodec, videoCodecFor } from "./codecs.ts"
 import { Forward } from "./forward.ts"
-import { choose, isHigher, Layers, requestedRid } from "./layers.ts"
+import { choose, encodingsOf, isHigher, Layers, requestedRid } from "./layers.ts"
 import { type Kind, Source } from "./source.ts"
 
 /** The bit rate of video when the client names none, in kbit/s, and what may be sent beside it. A guess. */
 const DefaultVideoKilobits = 2000
 const HeadroomKilobits = 500
-
-/** How the layers share the bit rate. A guess: roughly what libwebrtc does. */
-const Shares: Record<string, number> = { r0: 0.07, r1: 0.23, r2: 0.7 }
 
 /** Media of a connection, for the connection and for the others of its channel. */
 export interface Media {
@@ -99,6 +98,8 @@ export const tellSwitched = (receiver: Omit<Party, "media">, sender: Member, cha
 const optionsOf = <A extends object>(asked: boolean | A | undefined): Partial<A> =>
   typeof asked === "object" ? asked : {}
 
+const isStereo = Schema.is(Schema.Struct({ stereo: Schema.Literal(true) }))
+
 /** A name for a section, with the kind in it, as Sora does it: official SDKs look for it. */
 const makeMid = (kind: Kind) => `${kind}_${makeId().slice(-6)}`
 
@@ -110,6 +111,8 @@ export const make = (options: {
   readonly peer: WeriftPeer
   readonly member: Member
   readonly connect: Signaling.Connect
+  /** The layers of a simulcast sender, where the authentication gave any. */
+  readonly simulcastEncodings: ReadonlyArray<Encoding> | undefined
   readonly clock: Clock.Clock
   /** The connections of the channel whose media this one may have, and the other way round. */
   readonly others: () => ReadonlyArray<Party>
@@ -121,6 +124,7 @@ export const make = (options: {
   const { clock, connect, deliver, fail, member, others, peer, wake } = options
   const audio = optionsOf(connect.audio)
   const video = optionsOf(connect.video)
+  const stereo = isStereo(audio.opusParams)
   const sends = member.role !== "recvonly"
   const receives = member.role !== "sendonly"
   const configured = peer.config.codecs
@@ -131,6 +135,10 @@ export const make = (options: {
   const forwards = new Map<string, Forward>()
   let phase: Phase = "connecting"
 
+  const encodings = sends && member.video && member.simulcast ? encodingsOf(kilobits, options.simulcastEncodings) : []
+  const inactive = new Set<string>(encodings.filter(({ active }) => active === false).map(({ rid }) => rid))
+  const rids = Layers.filter((layer) => encodings.some(({ rid }) => rid === layer))
+
   const makeSource = (kind: Kind): Source =>
     new Source({
       member,
@@ -138,9 +146,11 @@ export const make = (options: {
       transceiver: WeriftMedia.addSection(peer, kind, {
         mid: makeMid(kind),
         direction: "recvonly",
-        codec: kind === "video" ? videoCodec : configured.audio?.[0],
-        rids: kind === "video" && member.simulcast ? Layers : undefined
+        codec: kind === "video" ? videoCodec : audioCodecFor(configured.audio, stereo),
+        rids: kind === "video" && member.simulcast ? rids : undefined
       }),
+      stereo,
+      inactive,
       bitsPerSecond: (kilobits + HeadroomKilobits) * 1000,
       millis,
       fail
@@ -153,7 +163,9 @@ export const make = (options: {
       transceiver: WeriftMedia.addSection(peer, source.kind, {
         mid: makeMid(source.kind),
         direction: "sendonly",
-        codec: sameCodec(configured[source.kind], source.codec),
+        codec: source.kind === "audio"
+          ? audioCodecFor(configured.audio, source.stereo)
+          : sameCodec(configured.video, source.codec),
         streamId: source.member.connectionId
       }),
       millis,
@@ -167,17 +179,6 @@ export const make = (options: {
     })
 
   const sources = sends ? (["audio", "video"] as const).filter((kind) => member[kind]).map(makeSource) : []
-
-  const encodings = sends && member.video && member.simulcast
-    ? Layers.map((rid, i) => ({
-      rid,
-      active: true,
-      maxBitrate: Math.round(kilobits * 1000 * Shares[rid]!),
-      scaleResolutionDownBy: 2 ** (2 - i),
-      // Without it a browser makes spatial layers of one stream, of these codecs.
-      ...(videoCodecType === "VP9" || videoCodecType === "AV1" ? { scalabilityMode: "L1T1" } : {})
-    }))
-    : []
 
   const liveSources = (): ReadonlyArray<Source> => phase === "joined" ? sources.filter(({ live }) => live) : []
 

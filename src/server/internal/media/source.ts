@@ -40,6 +40,9 @@ export class Source {
   readonly member: Member
   readonly kind: Kind
   readonly transceiver: RTCRtpTransceiver
+  /** Whether the client sends two channels. */
+  readonly stereo: boolean
+  readonly #inactive: ReadonlySet<string>
   readonly #bitsPerSecond: number
   readonly #millis: () => number
   readonly #fail: () => void
@@ -53,6 +56,9 @@ export class Source {
     readonly member: Member
     readonly kind: Kind
     readonly transceiver: RTCRtpTransceiver
+    readonly stereo: boolean
+    /** Layers that the client is not to send; they reach nobody. */
+    readonly inactive: ReadonlySet<string>
     /** What the client may send. */
     readonly bitsPerSecond: number
     /** Time that has passed, since whenever. */
@@ -64,6 +70,8 @@ export class Source {
     this.member = options.member
     this.kind = options.kind
     this.transceiver = transceiver
+    this.stereo = options.stereo
+    this.#inactive = options.inactive
     this.#bitsPerSecond = options.bitsPerSecond
     this.#millis = options.millis
     this.#fail = options.fail
@@ -105,10 +113,11 @@ export class Source {
     }
     // A browser names the layer in its first packets only, and may have told the SSRC before.
     const rid = name ?? this.#rids.get(header.ssrc) ?? ""
+    if (this.#inactive.has(rid)) return
     const known = this.#ssrcs.get(rid)
     if (known === undefined) this.#ssrcs.set(rid, { ssrc: header.ssrc, at: now, askedAt: now - KeyframeMillis })
     else Object.assign(known, { ssrc: header.ssrc, at: now })
-    if (Layers.includes(rid as Rid) && !this.sent.includes(rid as Rid)) this.lookAtLayers()
+    if (Layers.some((layer) => layer === rid && !this.sent.includes(layer))) this.lookAtLayers()
     if (this.kind === "video" && now - this.#estimatedAt > EstimateMillis) {
       this.#estimatedAt = now
       // werift does not estimate what a client may send, and a browser that is told nothing begins with next to nothing.
