@@ -162,7 +162,7 @@ export const layerWith = (options: Options): Layer.Layer<SoraRpc, InvalidOptions
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<SoraRpc, InvalidOptions, RpcTransport.RpcTransport> = layerWith({})
+export const layer: Layer.Layer<SoraRpc, InvalidOptions, RpcTransport.RpcTransport> = /* @__PURE__ */ layerWith({})
 
 /**
  * The service with your own handlers in place of Sora, for tests: no network,
@@ -204,7 +204,7 @@ export const layerTest = <R = never>(
     })
   )
 
-const wrap = <M extends SoraMethod.Any>(method: M) =>
+const wrap = /* @__NO_SIDE_EFFECTS__ */ <M extends SoraMethod.Any>(method: M) =>
 (
   ...args: SoraMethod.Arguments<M, CallOptions>
 ): Effect.Effect<SoraMethod.Result<M>, RpcError | TimeoutError | Disconnected, SoraRpc> =>

@@ -113,7 +113,7 @@ export const layerMap = (
  * @category accessors
  * @since 0.1.0
  */
-export const tracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConnection> = Stream.unwrap(
+export const tracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConnection> = /* @__PURE__ */ Stream.unwrap(
   // The page's RTCPeerConnection made them.
-  Effect.map(SoraConnection.SoraConnection, ({ tracks }) => tracks as Stream.Stream<RTCTrackEvent>)
+  /* @__PURE__ */ Effect.map(SoraConnection.SoraConnection, ({ tracks }) => tracks as Stream.Stream<RTCTrackEvent>)
 )

@@ -2,18 +2,15 @@
  * The connection that a program sees: one session, or, with `reconnect`, one
  * after the other under the same streams, state and `rpc` channel.
  */
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type * as Take from "effect/Take"
 import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../../DisconnectReason.ts"
 import type { PeerConnection, TrackEvent } from "../../PeerConnection.ts"
 import type * as Signaling from "../../Signaling.ts"
@@ -22,16 +19,13 @@ import { reported } from "../defects.ts"
 import * as Hop from "../hop.ts"
 import { CloseCode, CloseReason } from "../protocol.ts"
 import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
+import * as Broadcast from "./broadcast.ts"
 import * as ConnectOptions from "./connectOptions.ts"
 import type { Options, SignalingEvent, SoraConnection, State } from "./model.ts"
 import * as Session from "./session.ts"
 
 /** Sora refuses a client that comes back before the old connection is gone (section 2.16). */
 const Pause = Duration.seconds(1)
-
-/** Events that a new subscriber gets from before it came, and that it may fall behind by. */
-const Replay = 64
-const Capacity = 1024
 
 /** @internal */
 export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> = Schedule.min([
@@ -65,18 +59,18 @@ export const make = Effect.fnUntraced(function*(
   const retrySchedule = scheduleOf(options.retryConnect)
   const scope = yield* Effect.scope
   const state = yield* SubscriptionRef.make<State>({ _tag: "Connected", switched: false })
-  const signaling = yield* PubSub.sliding<Take.Take<SignalingEvent>>({ capacity: Capacity, replay: Replay })
-  const notify = yield* PubSub.sliding<Take.Take<Signaling.Notify>>({ capacity: Capacity, replay: Replay })
-  const push = yield* PubSub.sliding<Take.Take<Signaling.Push>>({ capacity: Capacity, replay: Replay })
-  const tracks = yield* PubSub.sliding<Take.Take<TrackEvent>>({ capacity: Capacity, replay: Replay })
+  const signaling = yield* Broadcast.make<SignalingEvent>()
+  const notify = yield* Broadcast.make<Signaling.Notify>()
+  const push = yield* Broadcast.make<Signaling.Push>()
+  const tracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
   const channel = ReconnectingChannel.make(endsAll)
 
   const observer: Session.Observer = {
-    onMessage: (event) => void PubSub.publishUnsafe(signaling, [event]),
-    onNotify: (event) => void PubSub.publishUnsafe(notify, [event]),
-    onPush: (event) => void PubSub.publishUnsafe(push, [event]),
-    onTrack: (event) => void PubSub.publishUnsafe(tracks, [event]),
+    onMessage: signaling.publish,
+    onNotify: notify.publish,
+    onPush: push.publish,
+    onTrack: tracks.publish,
     // While a session is being made, that it switched is told with its "Connected".
     onSwitched: SubscriptionRef.update(
       state,
@@ -90,7 +84,7 @@ export const make = Effect.fnUntraced(function*(
       if (finished) return Effect.void
       finished = true
       channel.end(reason)
-      for (const pubsub of [signaling, notify, push, tracks]) PubSub.publishUnsafe<Take.Take<any>>(pubsub, Exit.void)
+      for (const { end } of [signaling, notify, push, tracks]) end()
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
   // The first finalizer, so the last to run: by then the session has said goodbye.
@@ -147,10 +141,8 @@ export const make = Effect.fnUntraced(function*(
     }
   }).pipe(
     // A schedule or a logger may die, and nobody else would end what it leaves.
-    Effect.catchCause((cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.failCause(cause as Cause.Cause<never>)
-        : Effect.andThen(finish(new ClientFault({ cause: Cause.squash(cause) })), Effect.suspend(() => session.close))
+    Effect.catchDefect((cause) =>
+      Effect.andThen(finish(new ClientFault({ cause })), Effect.suspend(() => session.close))
     )
   )
   yield* Effect.forkIn(supervise, scope)
@@ -166,9 +158,9 @@ export const make = Effect.fnUntraced(function*(
     },
     state: SubscriptionRef.get(state),
     changes: Hop.stream(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected")),
-    notify: Hop.stream(Stream.fromPubSubTake(notify)),
-    push: Hop.stream(Stream.fromPubSubTake(push)),
-    tracks: Hop.stream(Stream.fromPubSubTake(tracks)),
-    signaling: Hop.stream(Stream.fromPubSubTake(signaling))
+    notify: notify.stream,
+    push: push.stream,
+    tracks: tracks.stream,
+    signaling: signaling.stream
   }
 })

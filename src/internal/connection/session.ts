@@ -8,7 +8,6 @@
  * it and posts what came of it. The frames of the `rpc` channel do not come
  * through here.
  */
-import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -119,14 +118,8 @@ export const connect = Effect.fnUntraced(function*(
 
   // ---------------------------------------------------------------- what the machine wants done
 
-  const postFault = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<void, E> =>
-    Effect.asVoid(effect).pipe(
-      Effect.catchCause((cause) =>
-        Cause.hasInterruptsOnly(cause) || Cause.hasFails(cause)
-          ? Effect.failCause(cause)
-          : Effect.sync(() => post({ _tag: "Fault", cause: Cause.squash(cause) }))
-      )
-    )
+  const postFault = (effect: Effect.Effect<unknown>) =>
+    Effect.catchDefect(effect, (cause) => Effect.sync(() => post({ _tag: "Fault", cause })))
 
   const beside = (effect: Effect.Effect<unknown>) => Effect.asVoid(Effect.forkIn(postFault(effect), working))
 
