@@ -80,7 +80,7 @@ export const connect = Effect.fnUntraced(function*(
   observer: Observer
 ): Effect.fn.Return<Session, SoraConnectionError, PeerConnection | Socket.WebSocketConstructor | Scope.Scope> {
   const platform = yield* PeerConnection
-  const task = taskOf(options, yield* ConnectMessage.make(options, platform.environment))
+  const task = taskOf(options, ConnectMessage.make(options, platform.environment))
 
   const inbox = yield* Queue.unbounded<Event>()
   const post = (event: Event) => void Queue.offerUnsafe(inbox, event)

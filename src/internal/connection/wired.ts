@@ -7,15 +7,13 @@ import * as Schema from "effect/Schema"
 import type { Socket } from "effect/socket"
 import type { PeerConnection } from "../../PeerConnection.ts"
 import * as SoraConnection from "../../SoraConnection.ts"
-import { SoraConnectionError } from "../../SoraConnectionError.ts"
+import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as SoraRpc from "../../SoraRpc.ts"
-import type { InvalidOptions } from "../../SoraRpcError.ts"
 import { check } from "../options.ts"
 import { RpcOptions } from "../rpc/rpcOptions.ts"
+import { toConnectionError } from "./connectOptions.ts"
 
 const checkRpcOptions = check(Schema.Struct({ rpc: RpcOptions }))
-
-const toConnectionError = (reason: InvalidOptions) => new SoraConnectionError({ reason })
 
 /** @internal */
 export const layer = (

@@ -32,7 +32,8 @@ const membersOf = (
   schema: Schema.Codec<any, any>,
   codec: (member: Schema.Codec<any, any>) => Run
 ): ReadonlyArray<Member> | undefined => {
-  const { struct: ast, wireNames } = renamingOf(schema.ast)
+  const renaming = renamingOf(schema.ast)
+  const { ast } = renaming?.struct ?? schema
   if (
     ast._tag !== "Objects" || ast.propertySignatures.length === 0 || ast.indexSignatures.length > 0 ||
     ast.checks !== undefined || ast.encodingChecks !== undefined || ast.encoding !== undefined
@@ -48,7 +49,7 @@ const membersOf = (
     const isAnyString = json.ast._tag === "String" && json.ast.checks === undefined
     members.push({
       own: name,
-      wire: Object.hasOwn(wireNames, name) ? wireNames[name]! : name,
+      wire: renaming?.wireNames[name] ?? name,
       optional: isSame && SchemaAST.isOptional(type),
       isSame: !isSame ? undefined : isAnyString ? Predicate.isString : Schema.is(json),
       run: codec(member)
