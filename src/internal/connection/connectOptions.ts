@@ -2,6 +2,7 @@
  * The options of a connection, checked before anything is dialled.
  */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -44,7 +45,7 @@ const Headers = Schema.declare(
 
 const Media = Schema.declare(
   (input): input is NonNullable<Options["media"]> =>
-    typeof input === "object" && input !== null && "getTracks" in input && typeof input.getTracks === "function",
+    Predicate.hasProperty(input, "getTracks") && typeof input.getTracks === "function",
   { expected: "a MediaStream" }
 )
 

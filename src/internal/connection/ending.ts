@@ -74,8 +74,8 @@ export const whileEnding = (state: State, event: Event): Step => {
       return event.node === state.node ? checkClosed({ ...state, url: undefined }) : stay(state)
     case "ChannelClosed":
       return checkClosed(withoutChannel(state, event.label))
-    case "TimeOver":
-      return event.alarm._tag === "Goodbye" ? released(state, state.phase.reason) : stay(state)
+    case "GoodbyeOver":
+      return released(state, state.phase.reason)
     default:
       return stay(state)
   }
@@ -96,7 +96,7 @@ export const end = (task: Task, state: State, reason: DisconnectReason, error = 
     ? task.disconnectTimeout
     : Duration.min(task.disconnectTimeout, EarlyPatience)
   return and(
-    stay({ ...state, phase: { _tag: "Ending", reason } }, told, said, wait(patience, { _tag: "Goodbye" })),
+    stay({ ...state, phase: { _tag: "Ending", reason } }, told, said, wait(patience, { _tag: "GoodbyeOver" })),
     checkClosed
   )
 }

@@ -23,15 +23,14 @@ import * as Signaling from "../../Signaling.ts"
 import { ConnectTimeout, type SoraConnectionErrorReason, TooManyRedirects } from "../../SoraConnectionError.ts"
 import { MaxSignalingBytes, tooLong } from "../limits.ts"
 import { end, whileEnding } from "./ending.ts"
-import type { SignalingEvent } from "./model.ts"
 import {
-  type Alarm,
   and,
   type Event,
   isOpen,
   isOver,
   offerOf,
   type Question,
+  seen,
   send,
   type State,
   stay,
@@ -153,20 +152,17 @@ const onMessage = (
     }
     case "ping":
       return message.stats === true
-        ? stay(state, { _tag: "CollectStatistics", asked: { type: "pong", way } })
+        ? stay(state, { _tag: "CollectStatistics", type: "pong", way })
         : stay(state, send({ type: "pong" }, [way]))
     case "req-stats":
-      return stay(state, { _tag: "CollectStatistics", asked: { type: "stats", way } })
+      return stay(state, { _tag: "CollectStatistics", type: "stats", way })
     case "notify":
-      return stay(state, { _tag: "Tell", event: { _tag: "Notify", notify: message } })
+      return stay(state, { _tag: "Notify", notify: message })
     case "push":
-      return stay(state, { _tag: "Tell", event: { _tag: "Push", push: message } })
+      return stay(state, { _tag: "Push", push: message })
     case "switched": {
       const ignoreSocket = message.ignoreDisconnectWebsocket ?? offerOf(state)?.ignoreDisconnectWebsocket ?? false
-      return and(
-        stay({ ...state, switched: { ignoreSocket } }, { _tag: "Tell", event: { _tag: "Switched" } }),
-        checkSwitched
-      )
+      return and(stay({ ...state, switched: { ignoreSocket } }, { _tag: "Switched" }), checkSwitched)
     }
     case "close":
       return end(task, state, new ServerClosed({ code: message.code, reason: message.reason ?? "" }))
@@ -185,10 +181,7 @@ const onText = (task: Task, state: State, text: string, way: Way): Step => {
   }
   const parsed = Signaling.parseMessage(text)
   if (Result.isFailure(parsed)) return onInvalid(task, state, parsed.failure)
-  const event: SignalingEvent = way === WebSocketWay
-    ? { direction: "received", transport: "websocket", message: parsed.success }
-    : { direction: "received", transport: "datachannel", label: way.label, message: parsed.success }
-  return and(stay(state, { _tag: "Tell", event: { _tag: "Message", event } }), (state) => {
+  return and(stay(state, { _tag: "Message", event: seen("received", way, parsed.success) }), (state) => {
     const decoded = Signaling.decodeServerMessage(parsed.success)
     return Result.isFailure(decoded)
       ? onInvalid(task, state, decoded.failure)
@@ -227,7 +220,7 @@ const onPeerState = (task: Task, before: State, peerState: string): Step => {
     case "closed":
       return end(task, state, new PeerFailed({ state: peerState }))
     case "disconnected":
-      return stay(state, wait(DisconnectedGrace, { _tag: "Peer", change }))
+      return stay(state, wait(DisconnectedGrace, { _tag: "PeerOver", change }))
     default:
       return stay(state)
   }
@@ -237,30 +230,7 @@ const onChannelClosed = (task: Task, before: State, closed: ChannelClosed): Step
   const state = withoutChannel(before, closed.label)
   return state.url === undefined
     ? end(task, state, closed)
-    : stay(state, wait(ReasonGrace, { _tag: "Reason", closed }))
-}
-
-const onTimeOver = (task: Task, state: State, alarm: Alarm): Step => {
-  switch (alarm._tag) {
-    case "Connect":
-      return state.phase._tag === "Connected"
-        ? stay(state)
-        : end(
-          task,
-          state,
-          new Released(),
-          new ConnectTimeout({ waitingFor: waitingFor(state), timeout: task.connectTimeout })
-        )
-    case "Goodbye":
-      return stay(state)
-    case "Reason":
-      return end(task, state, alarm.closed)
-    case "Peer":
-      // Unless it came back meanwhile, even for a moment.
-      return alarm.change === state.peer.change
-        ? end(task, state, new PeerFailed({ state: "disconnected" }))
-        : stay(state)
-  }
+    : stay(state, wait(ReasonGrace, { _tag: "ReasonOver", closed }))
 }
 
 /** A renegotiation that fails on a running connection ends it: the server waits for the answer. */
@@ -290,7 +260,7 @@ export const start = (task: Task): Step =>
       rpcMethods: [],
       switched: undefined
     },
-    wait(task.connectTimeout, { _tag: "Connect" }),
+    wait(task.connectTimeout, { _tag: "ConnectOver" }),
     { _tag: "Dial", node: 0, urls: task.urls }
   )
 
@@ -340,13 +310,25 @@ const whileAlive = (task: Task, state: State, event: Event): Step => {
     case "Answered":
       return onAnswered(task, state, event.to, event.sdp)
     case "Statistics": {
-      const { asked: { type, way }, reports } = event
+      const { reports, type, way } = event
       return stay(state, send(type === "pong" ? { type, stats: reports } : { type, reports }, [way]))
     }
     case "Failed":
       return end(task, state, lostBy(event.reason), event.reason)
-    case "TimeOver":
-      return onTimeOver(task, state, event.alarm)
+    case "ConnectOver": {
+      if (state.phase._tag === "Connected") return stay(state)
+      const error = new ConnectTimeout({ waitingFor: waitingFor(state), timeout: task.connectTimeout })
+      return end(task, state, new Released(), error)
+    }
+    case "ReasonOver":
+      return end(task, state, event.closed)
+    case "PeerOver":
+      // Unless it came back meanwhile, even for a moment.
+      return event.change === state.peer.change
+        ? end(task, state, new PeerFailed({ state: "disconnected" }))
+        : stay(state)
+    case "GoodbyeOver":
+      return stay(state)
     case "Released":
       return end(task, state, new Released())
     case "Fault":

@@ -28,7 +28,7 @@ import * as ConnectMessage from "./connectMessage.ts"
 import * as Machine from "./machine.ts"
 import type { Options, SignalingEvent } from "./model.ts"
 import * as Negotiation from "./negotiation.ts"
-import type { Command, Event, Task, Told } from "./state.ts"
+import type { Command, Event, Task } from "./state.ts"
 import * as Transport from "./transport.ts"
 
 /** How long what was begun may take to stop. */
@@ -123,19 +123,6 @@ export const connect = Effect.fnUntraced(function*(
 
   const beside = (effect: Effect.Effect<unknown>) => Effect.asVoid(Effect.forkIn(postFault(effect), working))
 
-  const tell = (event: Told): Effect.Effect<void> => {
-    switch (event._tag) {
-      case "Message":
-        return Effect.sync(() => observer.onMessage(event.event))
-      case "Notify":
-        return Effect.sync(() => observer.onNotify(event.notify))
-      case "Push":
-        return Effect.sync(() => observer.onPush(event.push))
-      case "Switched":
-        return observer.onSwitched
-    }
-  }
-
   const carryOut = (command: Command): Effect.Effect<unknown> => {
     switch (command._tag) {
       case "Dial":
@@ -149,16 +136,20 @@ export const connect = Effect.fnUntraced(function*(
         return beside(transport.hangUp("switched to DataChannels"))
       case "Send":
         return Effect.sync(() => transport.send(command.message, command.ways))
-      case "CollectStatistics": {
-        const { asked } = command
-        return beside(Effect.map(negotiation.statistics, (reports) => post({ _tag: "Statistics", asked, reports })))
-      }
-      case "Wait": {
-        const { alarm, duration } = command
-        return beside(Effect.delay(Effect.sync(() => post({ _tag: "TimeOver", alarm })), duration))
-      }
-      case "Tell":
-        return tell(command.event)
+      case "CollectStatistics":
+        return beside(
+          Effect.map(negotiation.statistics, (reports) => post({ ...command, _tag: "Statistics", reports }))
+        )
+      case "Wait":
+        return beside(Effect.delay(Effect.sync(() => post(command.event)), command.duration))
+      case "Message":
+        return Effect.sync(() => observer.onMessage(command.event))
+      case "Notify":
+        return Effect.sync(() => observer.onNotify(command.notify))
+      case "Push":
+        return Effect.sync(() => observer.onPush(command.push))
+      case "Switched":
+        return observer.onSwitched
       case "Log":
         return reported(command.level === "debug" ? Effect.logDebug(command.text) : Effect.logWarning(command.text))
       case "Ready":

@@ -10,7 +10,7 @@ import { SoraConnectionError } from "../../SoraConnectionError.ts"
 import type { Channels } from "./channels.ts"
 import type { SignalingEvent } from "./model.ts"
 import * as SignalingSocket from "./signalingSocket.ts"
-import type { Event, Way } from "./state.ts"
+import { type Event, seen, type Way, WebSocketWay } from "./state.ts"
 
 /** @internal */
 export interface Transport {
@@ -46,14 +46,9 @@ export const make = Effect.fnUntraced(function*(options: {
 
   const sendBy = (way: Way, message: Signaling.Wire): boolean => {
     const text = JSON.stringify(message)
-    if (way === "websocket") {
-      if (socket?.send(text) !== true) return false
-      onSent({ direction: "sent", transport: "websocket", message })
-    } else {
-      if (!channels.send(way.label, text)) return false
-      onSent({ direction: "sent", transport: "datachannel", label: way.label, message })
-    }
-    return true
+    const sent = way === WebSocketWay ? socket?.send(text) === true : channels.send(way.label, text)
+    if (sent) onSent(seen("sent", way, message))
+    return sent
   }
 
   return {

@@ -176,7 +176,7 @@ describe("getting there", () => {
       "TooManyRedirects"
     ],
     ["the peer fails", [...joining, peer("failed")], "ConnectionLost"],
-    ["time is over", [...joining, { _tag: "TimeOver", alarm: { _tag: "Connect" } }], "ConnectTimeout"],
+    ["time is over", [...joining, { _tag: "ConnectOver" }], "ConnectTimeout"],
     ["it is given up", [socketOpen(), { _tag: "Released" }], "ConnectionLost"]
   ]
   for (const [name, events, error] of failures) {
@@ -191,7 +191,7 @@ describe("getting there", () => {
   it("says what it waited for when time is over", () => {
     const waits = (...events: ReadonlyArray<Event>) => {
       const it = running()
-      it.post(...events, { _tag: "TimeOver", alarm: { _tag: "Connect" } })
+      it.post(...events, { _tag: "ConnectOver" })
       return it.of("End")[0]!.error.message
     }
     assert.include(waits(), "a signaling URL to open")
@@ -218,9 +218,9 @@ describe("being there", () => {
     const it = running()
     assert.deepStrictEqual(sent(it.post(...connected, message({ type: "ping" }))).at(-1), ["pong", ["websocket"]])
     it.post(message({ type: "ping", stats: true }), onChannel("stats", { type: "req-stats" }))
-    const asked = it.of("CollectStatistics").map(({ asked }) => asked)
+    const asked = it.of("CollectStatistics").map(({ type, way }) => ({ type, way }))
     assert.deepStrictEqual(asked, [{ type: "pong", way: "websocket" }, { type: "stats", way: { label: "stats" } }])
-    assert.deepStrictEqual(sent(it.post({ _tag: "Statistics", asked: asked[1]!, reports: [] })), [
+    assert.deepStrictEqual(sent(it.post({ _tag: "Statistics", ...asked[1]!, reports: [] })), [
       ["stats", [{ label: "stats" }]]
     ])
   })
@@ -237,8 +237,7 @@ describe("being there", () => {
   it("passes on what it is told, and leaves alone what it does not know", () => {
     const it = running()
     it.post(...connected)
-    const told = (text: object) =>
-      it.post(onChannel("notify", text)).map((command) => command._tag === "Tell" ? command.event._tag : command._tag)
+    const told = (text: object) => it.post(onChannel("notify", text)).map(({ _tag }) => _tag)
     assert.deepStrictEqual(told({ type: "notify", event_type: "x" }), ["Message", "Notify"])
     assert.deepStrictEqual(told({ type: "push", data: 1 }), ["Message", "Push"])
     assert.deepStrictEqual(told({ type: "of-next-year" }), ["Message", "Log"])
@@ -249,10 +248,10 @@ describe("being there", () => {
   it("a peer that is disconnected has its time, and another one after it came back", () => {
     const it = running()
     it.post(...connected, peer("disconnected"))
-    const { alarm } = it.of("Wait").at(-1)!
-    it.post(peer("connected"), peer("disconnected"), { _tag: "TimeOver", alarm })
+    const { event } = it.of("Wait").at(-1)!
+    it.post(peer("connected"), peer("disconnected"), event)
     assert.strictEqual(it.phase(), "Connected")
-    it.post({ _tag: "TimeOver", alarm: it.of("Wait").at(-1)!.alarm })
+    it.post(it.of("Wait").at(-1)!.event)
     assert.deepInclude(it.of("End")[0]!.reason, { _tag: "PeerFailed", state: "disconnected" })
   })
 })
@@ -320,8 +319,8 @@ describe("the end", () => {
     const patience = (...events: ReadonlyArray<Event>) => {
       const it = running()
       it.post(...events, { _tag: "Released" })
-      const wait = it.of("Wait").find(({ alarm }) => alarm._tag === "Goodbye")!
-      it.post({ _tag: "TimeOver", alarm: wait.alarm })
+      const wait = it.of("Wait").find(({ event }) => event._tag === "GoodbyeOver")!
+      it.post(wait.event)
       assert.strictEqual(it.phase(), "Ended")
       return Duration.toMillis(wait.duration)
     }
@@ -333,13 +332,13 @@ describe("the end", () => {
     const it = running()
     it.post(...connected, closed("rpc"))
     assert.strictEqual(it.phase(), "Connected")
-    const { alarm, duration } = it.of("Wait").at(-1)!
+    const { duration, event } = it.of("Wait").at(-1)!
     assert.strictEqual(Duration.toMillis(duration), 500)
     const explained = new DisconnectReason.ServerClosed({ code: 4490, reason: "INTERNAL-ERROR" })
-    it.post(socketEnded(explained), { _tag: "TimeOver", alarm })
+    it.post(socketEnded(explained), event)
     assert.deepStrictEqual(it.of("End").map(({ reason }) => reason), [explained])
     const unexplained = running()
-    unexplained.post(...connected, closed("rpc"), { _tag: "TimeOver", alarm })
+    unexplained.post(...connected, closed("rpc"), event)
     assert.deepInclude(unexplained.of("End")[0]!.reason, { _tag: "ChannelClosed", label: "rpc" })
   })
 
@@ -374,14 +373,14 @@ describe("under random interleavings", () => {
     peer("disconnected"),
     peer("failed"),
     { _tag: "Candidate", candidate: { type: "candidate", candidate: "1" } },
-    { _tag: "Statistics", asked: { type: "pong", way: "websocket" }, reports: [] },
+    { _tag: "Statistics", type: "pong", way: "websocket", reports: [] },
     { _tag: "Failed", reason: new SoraConnectionError.NegotiationFailed({ step: "createAnswer", cause: new Error() }) },
-    { _tag: "TimeOver", alarm: { _tag: "Connect" } },
-    { _tag: "TimeOver", alarm: { _tag: "Goodbye" } },
-    { _tag: "TimeOver", alarm: { _tag: "Peer", change: 1 } },
+    { _tag: "ConnectOver" },
+    { _tag: "GoodbyeOver" },
+    { _tag: "PeerOver", change: 1 },
     {
-      _tag: "TimeOver",
-      alarm: { _tag: "Reason", closed: new DisconnectReason.ChannelClosed({ label: "rpc" }) }
+      _tag: "ReasonOver",
+      closed: new DisconnectReason.ChannelClosed({ label: "rpc" })
     },
     { _tag: "Released" },
     { _tag: "Fault", cause: new Error("x") }
@@ -414,7 +413,7 @@ describe("under random interleavings", () => {
     assert.isAtMost(count("Ready"), 1)
     // Whatever happened, it can be released, within its patience.
     post({ _tag: "Released" })
-    post({ _tag: "TimeOver", alarm: { _tag: "Goodbye" } })
+    post({ _tag: "GoodbyeOver" })
     assert.strictEqual(it.phase(), "Ended")
     assert.strictEqual(count("End"), 1)
     assert.strictEqual(count("Release"), 1)
