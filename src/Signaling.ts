@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { type Members, Struct } from "./internal/wire.ts"
@@ -647,7 +648,7 @@ export const parseMessage = (input: string): Result.Result<Wire, InvalidMessage>
   } catch {
     return Result.fail(new InvalidMessage({ issue: "not JSON" }))
   }
-  return typeof message === "object" && message !== null && !Array.isArray(message)
+  return Predicate.isObject(message)
     ? Result.succeed(message as Wire)
     : Result.fail(new InvalidMessage({ issue: "expected a JSON object" }))
 }

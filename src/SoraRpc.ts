@@ -136,13 +136,7 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<SoraRpc["Service"], InvalidOptions, RpcTransport.RpcTransport | Scope.Scope> {
   yield* checkOptions(options)
   const transport = yield* RpcTransport.RpcTransport
-  const client = yield* Client.make(transport, {
-    defaultTimeout: options.defaultTimeout ?? "5 seconds",
-    checkMethods: options.checkMethods ?? true,
-    maxInFlight: options.maxInFlight ?? 32,
-    maxQueued: options.maxQueued ?? 65_536,
-    whenDisconnected: options.whenDisconnected ?? "wait"
-  })
+  const client = yield* Client.make(transport, options)
   return SoraRpc.of({ methods: Effect.sync(transport.methodsUnsafe), call: client.call, notify: client.notify })
 })
 

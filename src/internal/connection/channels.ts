@@ -6,10 +6,13 @@
  */
 import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
+import type { RpcChannel } from "../../RpcChannel.ts"
 import type * as Signaling from "../../Signaling.ts"
+import { Unavailable } from "../../SoraRpcError.ts"
+import { listen } from "../dataChannel.ts"
 import { isUserLabel } from "../protocol.ts"
 import * as Channel from "../rpc/channel.ts"
-import { type Labelled, letGo, listen, sendText } from "../signaling/labelled.ts"
+import { type Labelled, sendText } from "../signaling/labelled.ts"
 import type { Event } from "./state.ts"
 
 /** @internal */
@@ -19,7 +22,7 @@ export interface Channels {
   /** False when the label has no open channel. */
   readonly send: (label: string, text: string) => boolean
   /** The `rpc` channel, once it is open. */
-  readonly rpc: () => Channel.RpcChannel | undefined
+  readonly rpc: () => RpcChannel | undefined
   readonly endRpc: (reason: DisconnectReason) => void
   /** Those of the application, by label. */
   readonly own: () => ReadonlyMap<string, DataChannelLike>
@@ -38,7 +41,7 @@ const maxMessageBytes = ({ sdp }: Signaling.Offer) => {
 export const make = (post: (event: Event) => void, maxInflatedBytes: number | undefined): Channels => {
   const channels = new Map<string, Labelled>()
   const listeners: Array<() => void> = []
-  let rpc: Channel.Ended<Channel.RpcChannel> | undefined
+  let rpc: Channel.Ended<RpcChannel> | undefined
 
   const endRpc = (reason: DisconnectReason) => rpc?.end(reason)
 
@@ -53,7 +56,7 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
       if (!current()) return
       if (label === "rpc") {
         endRpc(new ChannelClosed({ label }))
-        rpc = Channel.fromDataChannel(guarded(channel, post), {
+        rpc = Channel.fromDataChannel(channel, {
           compress,
           maxInflatedBytes,
           maxMessageBytes: maxMessageBytes(offer),
@@ -90,7 +93,7 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
   return {
     attach: heard(post, attach),
     send: (label, text) => sendText(channels.get(label), text),
-    rpc: () => rpc?.channel,
+    rpc: () => rpc && guarded(rpc.channel, post),
     endRpc,
     own: () =>
       new Map(
@@ -117,33 +120,20 @@ export const heard =
     }
   }
 
-/** What the RPC client uses of a channel; what throws there is the end of the connection, and not of a call. */
-const guarded = (channel: DataChannelLike, post: (event: Event) => void): DataChannelLike => {
-  const orElse = <A>(get: () => A, instead: A): A => {
+/** What throws in the channel when the RPC client asks it is the end of the connection, and not of a call. */
+const guarded = (channel: RpcChannel, post: (event: Event) => void): RpcChannel => {
+  const orElse = <A>(get: () => A, instead: () => A): A => {
     try {
       return get()
     } catch (cause) {
       post({ _tag: "Fault", cause })
-      return instead
+      return instead()
     }
   }
   return {
-    label: channel.label,
-    get readyState() {
-      return orElse(() => channel.readyState, "closed")
-    },
-    get bufferedAmount() {
-      return orElse(() => channel.bufferedAmount, Infinity)
-    },
-    get bufferedAmountLowThreshold() {
-      return channel.bufferedAmountLowThreshold
-    },
-    set bufferedAmountLowThreshold(bytes) {
-      channel.bufferedAmountLowThreshold = bytes
-    },
-    send: (data) => channel.send(data),
-    close: () => channel.close(),
-    addEventListener: (type, listener) => channel.addEventListener(type, listener),
-    removeEventListener: (type, listener) => letGo(() => channel.removeEventListener(type, listener))
+    ...channel,
+    isWritable: () => orElse(channel.isWritable, () => false),
+    sendUnsafe: (frame) =>
+      orElse(() => channel.sendUnsafe(frame), () => new Unavailable({ detail: "the channel is closed" }))
   }
 }

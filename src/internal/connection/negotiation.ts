@@ -8,8 +8,8 @@ import * as Scope from "effect/Scope"
 import type { PeerConnection, PeerConnectionLike, TrackEvent } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
 import { NegotiationFailed, SoraConnectionError } from "../../SoraConnectionError.ts"
+import { listen } from "../dataChannel.ts"
 import { sdpIssue } from "../limits.ts"
-import { letGo } from "../signaling/labelled.ts"
 import { type Channels, heard } from "./channels.ts"
 import * as Media from "./media.ts"
 import type { Options } from "./model.ts"
@@ -57,8 +57,8 @@ export const make = Effect.fnUntraced(function*(options: {
   const first = yield* Deferred.make<PeerConnectionLike>()
   let peer: PeerConnectionLike | undefined
 
-  const listenTo = (made: PeerConnectionLike, offer: Signaling.Offer): () => void => {
-    const listeners = {
+  const listenTo = (made: PeerConnectionLike, offer: Signaling.Offer) =>
+    listen(made, {
       datachannel: heard(post, ({ channel }: { readonly channel: any }) => channels.attach(channel, offer)),
       icecandidate: heard(post, (event: { readonly candidate?: any }) => {
         const candidate = toMessage(event)
@@ -68,13 +68,7 @@ export const make = Effect.fnUntraced(function*(options: {
       track: heard(post, (event: TrackEvent) => {
         if (Media.isRemote(event, offer.connectionId)) onTrack(event)
       })
-    }
-    const each = Object.entries(listeners) as ReadonlyArray<[keyof typeof listeners, (event: any) => void]>
-    for (const [type, listener] of each) made.addEventListener(type, listener)
-    return () => {
-      for (const [type, listener] of each) letGo(() => made.removeEventListener(type, listener))
-    }
-  }
+    })
 
   const makePeer = Effect.fnUntraced(function*(offer: Signaling.Offer) {
     const made = yield* platform.make({

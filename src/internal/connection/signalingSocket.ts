@@ -6,12 +6,12 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
 import { ServerClosed, SocketLost } from "../../DisconnectReason.ts"
 import { InvalidMessage } from "../../Signaling.ts"
 import { Unreachable } from "../../SoraConnectionError.ts"
+import { letGo } from "../dataChannel.ts"
 import { tooLong } from "../limits.ts"
 import { SocketCloseGrace } from "../protocol.ts"
 
@@ -112,16 +112,19 @@ export const open = Effect.fnUntraced(function*(
     )
   })
 
-  return yield* Effect.scoped(Effect.gen(function*() {
-    const attempts = yield* FiberSet.make<void>()
-    for (const url of urls) {
-      const running = yield* FiberSet.run(attempts, tryUrl(url))
-      const wait = Effect.raceFirst(Fiber.await(running), Effect.sleep(options.attemptDelay))
-      yield* Effect.raceFirst(Effect.exit(Deferred.await(winner)), wait)
-      if (Deferred.isDoneUnsafe(winner)) break
-    }
-    return yield* Deferred.await(winner)
-  }))
+  return yield* Effect.acquireUseRelease(
+    Scope.make("parallel"),
+    Effect.fnUntraced(function*(attempts) {
+      for (const url of urls) {
+        const running = yield* Effect.forkIn(tryUrl(url), attempts)
+        const wait = Effect.raceFirst(Fiber.await(running), Effect.sleep(options.attemptDelay))
+        yield* Effect.raceFirst(Effect.exit(Deferred.await(winner)), wait)
+        if (Deferred.isDoneUnsafe(winner)) break
+      }
+      return yield* Deferred.await(winner)
+    }),
+    Scope.close
+  )
 })
 
 const ignore = () => {}
@@ -134,23 +137,14 @@ const whenClosed = (webSocket: Socket.WebSocketLike): Effect.Effect<void> =>
     return Effect.sync(() => webSocket.removeEventListener("close", onClose))
   })
 
-/** What a WebSocket of the user's throws when it is let go is nobody's to hear: it is let go. */
-const attempt = (run: () => void) => {
-  try {
-    run()
-  } catch {
-    // as above
-  }
-}
-
 /** Closes, and waits for the other half of the handshake; `ws` alone would wait 30 seconds for it. */
 const release = Effect.fnUntraced(function*(webSocket: Socket.WebSocketLike) {
-  attempt(() => webSocket.close(1000))
+  letGo(() => webSocket.close(1000))
   // In a fiber that can be interrupted, which a finalizer cannot: else the timeout would not bound it.
   const closed = yield* Effect.forkDetach(Effect.timeoutOption(whenClosed(webSocket), SocketCloseGrace))
   yield* Fiber.await(closed)
   if (webSocket.readyState !== 3 && "terminate" in webSocket) {
-    attempt(() => (webSocket as { terminate: () => void }).terminate())
+    letGo(() => (webSocket as { terminate: () => void }).terminate())
   }
 })
 
@@ -218,7 +212,7 @@ const dial = Effect.fnUntraced(function*(
     close: (reason: string) =>
       Effect.suspend(() => {
         closed = true
-        attempt(() => webSocket!.close(1000, reason))
+        letGo(() => webSocket!.close(1000, reason))
         return Scope.close(scope, Exit.void)
       })
   }

@@ -4,7 +4,7 @@
  */
 import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
 import { InvalidOptions, PayloadTooLarge, Unavailable } from "../../SoraRpcError.ts"
-import type { DataChannelLike } from "../dataChannel.ts"
+import { type DataChannelLike, listen } from "../dataChannel.ts"
 import { isolated, report } from "../defects.ts"
 import { MaxMessageBytes } from "../protocol.ts"
 import { compression, DefaultMaxInflatedBytes } from "./compression.ts"
@@ -198,12 +198,7 @@ export const fromDataChannel = (
   const maxBytes = Math.min(options?.maxMessageBytes ?? MaxMessageBytes, MaxMessageBytes)
   const highWaterMark = options?.highWaterMark ?? DefaultHighWaterMark
 
-  const core = makeCore(() => {
-    channel.removeEventListener("message", onMessage)
-    channel.removeEventListener("close", onClose)
-    channel.removeEventListener("error", onError)
-    channel.removeEventListener("bufferedamountlow", core.onWritable)
-  })
+  const core = makeCore(() => detach())
   const onMessage = (event: { readonly data: unknown }) => {
     if (!core.isListening()) return
     let frame: string
@@ -214,17 +209,15 @@ export const fromDataChannel = (
     }
     core.onFrame(frame)
   }
-  const onClose = () => core.end(new ChannelClosed({ label: channel.label }))
-  const onError = () => core.end(new ChannelClosed({ label: channel.label, detail: "it reported an error" }))
-
-  if ("binaryType" in channel) (channel as { binaryType: string }).binaryType = "arraybuffer"
   channel.bufferedAmountLowThreshold = highWaterMark >> 1
-  channel.addEventListener("message", onMessage)
-  if (options?.endsWithChannel !== false) {
-    channel.addEventListener("close", onClose)
-    channel.addEventListener("error", onError)
-  }
-  channel.addEventListener("bufferedamountlow", core.onWritable)
+  const detach = listen(channel, {
+    message: onMessage,
+    bufferedamountlow: core.onWritable,
+    ...(options?.endsWithChannel === false ? {} : {
+      close: () => core.end(new ChannelClosed({ label: channel.label })),
+      error: () => core.end(new ChannelClosed({ label: channel.label, detail: "it reported an error" }))
+    })
+  })
 
   return {
     end: core.end,

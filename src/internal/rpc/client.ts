@@ -44,11 +44,11 @@ import * as Plans from "./plans.ts"
 
 /** @internal */
 export interface Options {
-  readonly defaultTimeout: Duration.Input
-  readonly checkMethods: boolean
-  readonly maxInFlight: number
-  readonly maxQueued: number
-  readonly whenDisconnected: "wait" | "fail"
+  readonly defaultTimeout?: Duration.Input | undefined
+  readonly checkMethods?: boolean | undefined
+  readonly maxInFlight?: number | undefined
+  readonly maxQueued?: number | undefined
+  readonly whenDisconnected?: "wait" | "fail" | undefined
 }
 
 /** A class, so that ten thousand of them share their shape and have no closures of their own. */
@@ -99,13 +99,19 @@ export interface Client {
  */
 export const make = Effect.fnUntraced(function*(
   transport: RpcTransport["Service"],
-  options: Options
+  {
+    checkMethods = true,
+    defaultTimeout = "5 seconds",
+    maxInFlight = 32,
+    maxQueued = 65_536,
+    whenDisconnected = "wait"
+  }: Options
 ): Effect.fn.Return<Client, InvalidOptions, Scope.Scope> {
   const context: Context.Context<never> = yield* Effect.context<never>()
   const metrics = Observe.make(context)
   const { channel } = transport
-  const planFor = Plans.make(transport.methodsUnsafe, options.checkMethods, metrics.forMethod)
-  const defaultMillis = Duration.toMillis(Duration.fromInputUnsafe(options.defaultTimeout))
+  const planFor = Plans.make(transport.methodsUnsafe, checkMethods, metrics.forMethod)
+  const defaultMillis = Duration.toMillis(Duration.fromInputUnsafe(defaultTimeout))
 
   const waiting = new Map<number, Call>()
   /** Calls that wait for the window or for buffer space, in the order in which they came. */
@@ -143,7 +149,7 @@ export const make = Effect.fnUntraced(function*(
     finish(call, Exit.fail(new RpcError({ method: call.plan.method, reason })))
 
   const canSend = (call: Call) => {
-    if (call.id !== undefined && waiting.size >= options.maxInFlight) return false
+    if (call.id !== undefined && waiting.size >= maxInFlight) return false
     try {
       return channel.isWritable()
     } catch {
@@ -254,7 +260,7 @@ export const make = Effect.fnUntraced(function*(
   /** What stands in the way of every call. */
   const obstacle = (method: string): RpcError | Disconnected | undefined => {
     if (ended !== undefined) return new Disconnected({ reason: ended })
-    if (interrupted !== undefined && options.whenDisconnected === "fail") {
+    if (interrupted !== undefined && whenDisconnected === "fail") {
       return new Disconnected({ reason: interrupted })
     }
     const reason = transport.obstacleUnsafe()
@@ -288,7 +294,7 @@ export const make = Effect.fnUntraced(function*(
     if (timeoutMillis <= 0) return refuse(new TimeoutError({ method, timeout: Duration.millis(timeoutMillis) }))
     const call = new Call(id, plan, frame, deadlines.now(), timeoutMillis, resume)
     const now = queue.size === 0 && canSend(call)
-    if (!now && queue.size >= options.maxQueued) {
+    if (!now && queue.size >= maxQueued) {
       const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })
       return refuse(new RpcError({ method, reason }))
     }

@@ -58,8 +58,6 @@ const membersOf = (
   return members
 }
 
-const isObject = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
-
 /** Goes through the members from one name to the other; undefined when the schema has to say what is wrong. */
 const convert = (
   input: Record<string, unknown>,
@@ -102,7 +100,7 @@ export const encoder = (schema: Schema.Codec<any, any>): Run => {
     return Object.getOwnPropertySymbols(input).length > 0
   }
   return (input) => {
-    const output = isObject(input) && !hasOthers(input) ? convert(input, members, "own", "wire") : undefined
+    const output = Predicate.isObject(input) && !hasOthers(input) ? convert(input, members, "own", "wire") : undefined
     return output === undefined ? whole(input) : Result.succeed(output)
   }
 }
@@ -117,7 +115,7 @@ export const decoder = (schema: Schema.Codec<any, any>): Run => {
   const members = membersOf(schema, decoder)
   if (members === undefined) return whole
   return (input) => {
-    const output = isObject(input) ? convert(input, members, "wire", "own") : undefined
+    const output = Predicate.isObject(input) ? convert(input, members, "wire", "own") : undefined
     return output === undefined ? whole(input) : Result.succeed(output)
   }
 }

@@ -11,6 +11,7 @@
  * parsed: when it is one JSON value, the frame has nothing else in it. A frame
  * of another form is parsed and scanned member by member.
  */
+import * as Predicate from "effect/Predicate"
 
 type Id = number | bigint
 
@@ -152,8 +153,6 @@ const decodeSuccess = (text: string): Response | undefined => {
   }
 }
 
-const isObject = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
-
 const MaxId = (1n << 64n) - 1n
 
 const idFromSource = (source: string): Id | undefined => {
@@ -169,7 +168,7 @@ const ErrorMembers = ["code", "message", "data"]
 
 /** The rule that an error object breaks, if it breaks one; `source` is its text. */
 const brokenByError = (error: unknown, source: string): string | undefined => {
-  if (!isObject(error)) return "\"error\" is not an object"
+  if (!Predicate.isObject(error)) return "\"error\" is not an object"
   const members = scanMembers(source, ErrorMembers)
   const twice = repeated(members, ErrorMembers)
   if (twice !== undefined) return `"error.${twice}" occurs more than once`
@@ -215,7 +214,7 @@ export const decodeResponse = (text: string): Response => {
   } catch {
     return { _tag: "NotJson" }
   }
-  return isObject(message)
+  return Predicate.isObject(message)
     ? decodeScanned(message, text)
     : { _tag: "Violation", id: undefined, rule: "a response is one JSON object" }
 }
