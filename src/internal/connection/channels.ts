@@ -31,11 +31,8 @@ export interface Channels {
 }
 
 /** What the server's SDP allows, in bytes (RFC 8841: 65,536 when it does not say, 0 is no limit). */
-const maxMessageBytes = ({ sdp }: Signaling.Offer) => {
-  const announced = /^a=max-message-size:(\d+)/m.exec(sdp)?.[1]
-  const bytes = announced === undefined ? 65_536 : Number(announced)
-  return bytes === 0 ? Channel.MaxMessageBytes : bytes
-}
+const maxMessageBytes = ({ sdp }: Signaling.Offer) =>
+  Number(/^a=max-message-size:(\d+)/m.exec(sdp)?.[1] ?? 65_536) || Channel.MaxMessageBytes
 
 /** @internal */
 export const make = (post: (event: Event) => void, maxInflatedBytes: number | undefined): Channels => {

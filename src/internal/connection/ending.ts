@@ -91,7 +91,7 @@ export const end = (task: Task, state: State, reason: DisconnectReason, error = 
   if (isOver(state)) return stay(state)
   const told: Command = { _tag: "End", reason, error }
   const said = goodbye(state, reason)
-  if (said === undefined) return and(stay(state, told), (state) => released(state, reason))
+  if (said === undefined) return stay({ ...state, phase: { _tag: "Ended", reason } }, told, { _tag: "Release" })
   const patience = state.phase._tag === "Connected"
     ? task.disconnectTimeout
     : Duration.min(task.disconnectTimeout, EarlyPatience)

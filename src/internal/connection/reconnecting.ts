@@ -5,7 +5,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
@@ -117,13 +116,10 @@ export const make = Effect.fnUntraced(function*(
       yield* session.close
       yield* Effect.sleep(Pause)
       const next = yield* connect.pipe(
-        Effect.tapError(({ message }) =>
-          Effect.andThen(
-            Effect.sync(() => attempt++),
-            reported(Effect.logDebug(`attempt to reconnect failed: ${message}`))
-          )
-        ),
-        Effect.tapError(() => announce),
+        Effect.tapError(({ message }) => {
+          attempt++
+          return Effect.andThen(reported(Effect.logDebug(`attempt to reconnect failed: ${message}`)), announce)
+        }),
         Effect.retry(retryOn(schedule)),
         Effect.tapError(({ message, reason: cause }) =>
           Effect.andThen(
@@ -131,10 +127,10 @@ export const make = Effect.fnUntraced(function*(
             finish(cause._tag === "Refused" ? new ServerClosed({ code: cause.code, reason: cause.reason }) : reason)
           )
         ),
-        Effect.option
+        Effect.orElseSucceed(() => undefined)
       )
-      if (Option.isNone(next)) return
-      session = next.value
+      if (next === undefined) return
+      session = next
       // First the channel: who sees "Connected" may call.
       channel.attach(session.rpc)
       yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })

@@ -97,17 +97,13 @@ export const connect = Effect.fnUntraced(function*(
 
   const channels = Channels.make(post, options.maxInflatedBytes)
   const transport = yield* Transport.make({
-    settings: {
-      headers: options.headers,
-      openTimeout: Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds"),
-      attemptDelay: Duration.fromInputUnsafe(options.attemptDelay ?? "250 millis")
-    },
+    options,
     held,
     channels,
     post,
     onSent: observer.onMessage
   })
-  const negotiation = yield* Negotiation.make({
+  const negotiation = Negotiation.make({
     platform,
     media: options.media,
     held,
@@ -129,13 +125,16 @@ export const connect = Effect.fnUntraced(function*(
         return Queue.offer(jobs, transport.dial(command.node, command.urls))
       case "Answer": {
         const { offer, to } = command
-        const answered = Effect.map(negotiation.answer(offer, to), (sdp) => post({ _tag: "Answered", to, sdp }))
-        return Queue.offer(jobs, answered)
+        return Queue.offer(
+          jobs,
+          Effect.map(negotiation.answer(offer, to), (sdp) => post({ _tag: "Answered", to, sdp }))
+        )
       }
       case "HangUp":
         return beside(transport.hangUp("switched to DataChannels"))
       case "Send":
-        return Effect.sync(() => transport.send(command.message, command.ways))
+        transport.send(command.message, command.ways)
+        break
       case "CollectStatistics":
         return beside(
           Effect.map(negotiation.statistics, (reports) => post({ ...command, _tag: "Statistics", reports }))
@@ -143,11 +142,14 @@ export const connect = Effect.fnUntraced(function*(
       case "Wait":
         return beside(Effect.delay(Effect.sync(() => post(command.event)), command.duration))
       case "Message":
-        return Effect.sync(() => observer.onMessage(command.event))
+        observer.onMessage(command.event)
+        break
       case "Notify":
-        return Effect.sync(() => observer.onNotify(command.notify))
+        observer.onNotify(command.notify)
+        break
       case "Push":
-        return Effect.sync(() => observer.onPush(command.push))
+        observer.onPush(command.push)
+        break
       case "Switched":
         return observer.onSwitched
       case "Log":
@@ -155,14 +157,14 @@ export const connect = Effect.fnUntraced(function*(
       case "Ready":
         return Deferred.succeed(ready, command.offer)
       case "End":
-        return Effect.sync(() => {
-          channels.endRpc(command.reason)
-          Deferred.doneUnsafe(ended, Exit.succeed(command.reason))
-          Deferred.doneUnsafe(ready, Exit.fail(new SoraConnectionError({ reason: command.error })))
-        })
+        channels.endRpc(command.reason)
+        Deferred.doneUnsafe(ended, Exit.succeed(command.reason))
+        Deferred.doneUnsafe(ready, Exit.fail(new SoraConnectionError({ reason: command.error })))
+        break
       case "Release":
         return Deferred.succeed(released, undefined)
     }
+    return Effect.void
   }
 
   // Written by the fiber of the inbox alone.
@@ -185,10 +187,11 @@ export const connect = Effect.fnUntraced(function*(
   })
 
   // In a fiber of its own, which nobody interrupts: an interrupted caller still says goodbye.
-  const tornDown = yield* Effect.acquireRelease(Effect.forkDetach(teardown), (tornDown) => {
+  const release = (tornDown: Fiber.Fiber<void>) => {
     post({ _tag: "Released" })
     return Fiber.await(tornDown)
-  })
+  }
+  const tornDown = yield* Effect.acquireRelease(Effect.forkDetach(teardown), release)
 
   const run = (loop: Effect.Effect<unknown>) => Effect.forkIn(Effect.forever(postFault(loop)), working)
   yield* run(Effect.flatMap(Queue.take(inbox), advance))
@@ -202,15 +205,15 @@ export const connect = Effect.fnUntraced(function*(
 
   const offer = yield* Hop.effect(Deferred.await(ready)).pipe(
     // An attempt that failed, or was given up, is over: a later one must not meet it in the channel.
-    Effect.onError(() => Effect.andThen(Effect.sync(() => post({ _tag: "Released" })), Fiber.await(tornDown)))
+    Effect.onError(() => release(tornDown))
   )
-  const peer = yield* negotiation.peer
   return {
     offer,
     rpcMethods: () => state.rpcMethods,
     switched: () => state.switched !== undefined,
     rpc: channels.rpc(),
-    peer,
+    // It was made for the offer.
+    peer: negotiation.peer()!,
     dataChannels: channels.own,
     ended: Deferred.await(ended)
   }

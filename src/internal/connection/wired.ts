@@ -25,7 +25,7 @@ export const layer = (
     Effect.as(
       Effect.mapError(checkRpcOptions({ rpc: rpc ?? {} }), toConnectionError),
       SoraRpc.layerWith(rpc ?? {}).pipe(
-        Layer.catch((error) => Layer.effectContext(Effect.fail(toConnectionError(error)))),
+        Layer.orDie,
         Layer.provideMerge(SoraConnection.layer(connection)),
         Layer.provide(platform)
       )

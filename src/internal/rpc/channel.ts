@@ -190,20 +190,24 @@ export interface Ended<A> {
  */
 export const fromDataChannel = (
   channel: DataChannelLike,
-  /** `endsWithChannel: false` leaves the end to the owner, who may learn a better reason than that it closed. */
-  options: Options & { readonly endsWithChannel?: boolean } | undefined
+  {
+    compress = false,
+    endsWithChannel = true,
+    frames = "text",
+    highWaterMark = DefaultHighWaterMark,
+    maxInflatedBytes,
+    maxMessageBytes = MaxMessageBytes
+    /** `endsWithChannel: false` leaves the end to the owner, who may learn a better reason than that it closed. */
+  }: Options & { readonly endsWithChannel?: boolean } = {}
 ): Ended<RpcChannel> => {
-  const compress = options?.compress ?? false
-  const frames = options?.frames ?? "text"
-  const maxBytes = Math.min(options?.maxMessageBytes ?? MaxMessageBytes, MaxMessageBytes)
-  const highWaterMark = options?.highWaterMark ?? DefaultHighWaterMark
+  const maxBytes = Math.min(maxMessageBytes, MaxMessageBytes)
 
   const core = makeCore(() => detach())
   const onMessage = (event: { readonly data: unknown }) => {
     if (!core.isListening()) return
     let frame: string
     try {
-      frame = decodeMessage(event.data, compress, options?.maxInflatedBytes)
+      frame = decodeMessage(event.data, compress, maxInflatedBytes)
     } catch (cause) {
       return core.onMalformed(cause instanceof Error ? cause.message : String(cause))
     }
@@ -213,7 +217,7 @@ export const fromDataChannel = (
   const detach = listen(channel, {
     message: onMessage,
     bufferedamountlow: core.onWritable,
-    ...(options?.endsWithChannel === false ? {} : {
+    ...(endsWithChannel && {
       close: () => core.end(new ChannelClosed({ label: channel.label })),
       error: () => core.end(new ChannelClosed({ label: channel.label, detail: "it reported an error" }))
     })

@@ -17,7 +17,6 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import { type DisconnectReason, Released } from "../../DisconnectReason.ts"
@@ -51,33 +50,14 @@ export interface Options {
   readonly whenDisconnected?: "wait" | "fail" | undefined
 }
 
-/** A class, so that ten thousand of them share their shape and have no closures of their own. */
-class Call implements Deadlines.Deadline {
+/** Made in one place, so that ten thousand of them share their shape; they have no closures of their own. */
+interface Call extends Deadlines.Deadline {
   /** Absent for a notification. */
   readonly id: number | undefined
   readonly plan: Plans.Plan
   /** Empty once it is sent: who waits for an answer need not hold what it asked. */
   frame: string
-  /** Milliseconds of the monotonic clock. */
-  readonly startedAt: number
-  readonly timeoutMillis: number
   readonly resume: (exit: Exit.Exit<any, SoraRpcError>) => void
-
-  constructor(
-    id: number | undefined,
-    plan: Plans.Plan,
-    frame: string,
-    startedAt: number,
-    timeoutMillis: number,
-    resume: (exit: Exit.Exit<any, SoraRpcError>) => void
-  ) {
-    this.id = id
-    this.plan = plan
-    this.frame = frame
-    this.startedAt = startedAt
-    this.timeoutMillis = timeoutMillis
-    this.resume = resume
-  }
 }
 
 /** @internal */
@@ -204,11 +184,8 @@ export const make = Effect.fnUntraced(function*(
       case "Success":
         return finish(call, Plans.resultOf(call.plan, response.result))
       case "Failure": {
-        const { code, data, message } = response
-        return fail(
-          call,
-          new ServerError(data === undefined ? { code, message } : { code, message, data: data as Schema.Json })
-        )
+        const { _tag, id: _id, ...error } = response
+        return fail(call, new ServerError(error))
       }
       case "Violation":
         return fail(call, new ProtocolViolation({ rule: response.rule }))
@@ -239,17 +216,15 @@ export const make = Effect.fnUntraced(function*(
   }
 
   yield* Effect.acquireRelease(
-    Effect.try({
-      try: () =>
-        channel.listenUnsafe({
-          onFrame,
-          onWritable,
-          onInterrupted,
-          onMalformed: () => metrics.dropped("malformed"),
-          onEnd: end
-        }),
-      catch: (cause) => cause
-    }).pipe(Effect.catch((cause) => cause instanceof InvalidOptions ? Effect.fail(cause) : Effect.die(cause))),
+    Effect.sync(() =>
+      channel.listenUnsafe({
+        onFrame,
+        onWritable,
+        onInterrupted,
+        onMalformed: () => metrics.dropped("malformed"),
+        onEnd: end
+      })
+    ).pipe(Effect.catchDefect((cause) => cause instanceof InvalidOptions ? Effect.fail(cause) : Effect.die(cause))),
     (detach) =>
       Effect.sync(() => {
         if (detach !== undefined) isolated(detach)
@@ -292,7 +267,7 @@ export const make = Effect.fnUntraced(function*(
     const frame = Plans.frameOf(plan, id, params)
     if (typeof frame !== "string") return refuse(new RpcError({ method, reason: frame }))
     if (timeoutMillis <= 0) return refuse(new TimeoutError({ method, timeout: Duration.millis(timeoutMillis) }))
-    const call = new Call(id, plan, frame, deadlines.now(), timeoutMillis, resume)
+    const call: Call = { id, plan, frame, startedAt: deadlines.now(), timeoutMillis, resume }
     const now = queue.size === 0 && canSend(call)
     if (!now && queue.size >= maxQueued) {
       const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })

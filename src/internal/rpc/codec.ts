@@ -36,7 +36,7 @@ const membersOf = (
   const { ast } = renaming?.struct ?? schema
   if (
     ast._tag !== "Objects" || ast.propertySignatures.length === 0 || ast.indexSignatures.length > 0 ||
-    ast.checks !== undefined || ast.encodingChecks !== undefined || ast.encoding !== undefined
+    (ast.checks ?? ast.encodingChecks ?? ast.encoding) !== undefined
   ) {
     return undefined
   }

@@ -12,6 +12,7 @@
  * of another form is parsed and scanned member by member.
  */
 import * as Predicate from "effect/Predicate"
+import type * as Schema from "effect/Schema"
 
 type Id = number | bigint
 
@@ -24,7 +25,7 @@ export type Response =
     readonly code: number
     readonly message: string
     /** Absent and `null` are told apart: the member is missing when absent. */
-    readonly data?: unknown
+    readonly data?: Schema.Json
   }
   /** Breaks a rule; `id` names the call it was meant for, when that can be trusted. */
   | { readonly _tag: "Violation"; readonly id: Id | undefined; readonly rule: string }
@@ -199,9 +200,9 @@ const decodeScanned = (message: Record<string, unknown>, text: string): Response
   const broken = brokenByError(message.error, failed.source)
   if (broken !== undefined) return violation(broken)
   if (id === undefined) return { _tag: "Uncorrelated" }
-  const { code, data, message: description } = message.error as { code: number; message: string; data?: unknown }
-  const failure = { _tag: "Failure", id, code, message: description } as const
-  return Object.hasOwn(message.error as object, "data") ? { ...failure, data } : failure
+  const error = message.error as { code: number; message: string; data?: Schema.Json }
+  const failure = { _tag: "Failure", id, code: error.code, message: error.message } as const
+  return Object.hasOwn(error, "data") ? { ...failure, data: error.data! } : failure
 }
 
 /** @internal */
