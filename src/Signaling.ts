@@ -627,13 +627,15 @@ const decoderOf = /* @__NO_SIDE_EFFECTS__ */ (schemas: Schemas) => {
   const decoders = compileDecoders(schemas)
   return (message: Wire): Result.Result<any, InvalidMessage> => {
     const type = message.type
-    if (typeof type !== "string") return Result.fail(new InvalidMessage({ issue: "expected a string member \"type\"" }))
+    if (typeof type !== "string") return invalid("expected a string member \"type\"")
     const decode = decoders.get(type)
     return decode === undefined
       ? Result.succeed({ type: "unknown", messageType: type, message })
       : Result.mapError(decode(message), ({ message }) => new InvalidMessage({ messageType: type, issue: message }))
   }
 }
+
+const invalid = (issue: string) => Result.fail(new InvalidMessage({ issue }))
 
 /**
  * Parses the text of one message into a JSON object.
@@ -646,11 +648,11 @@ export const parseMessage = (input: string): Result.Result<Wire, InvalidMessage>
   try {
     message = JSON.parse(input)
   } catch {
-    return Result.fail(new InvalidMessage({ issue: "not JSON" }))
+    return invalid("not JSON")
   }
   return Predicate.isObject(message)
     ? Result.succeed(message as Wire)
-    : Result.fail(new InvalidMessage({ issue: "expected a JSON object" }))
+    : invalid("expected a JSON object")
 }
 
 const decodeOther = decoderOf(serverMessages)

@@ -4,7 +4,7 @@
  * the application's own channels to whoever listens; everything else is an
  * event.
  */
-import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
+import { ChannelClosed, ClientFault, type DisconnectReason } from "../../DisconnectReason.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import type * as Signaling from "../../Signaling.ts"
@@ -61,7 +61,7 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
           endsWithChannel: false
         })
       }
-      post({ _tag: "ChannelOpen", label })
+      post({ _tag: "Channel", label, is: "open" })
     })
     const message = ({ data }: { readonly data: unknown }) => {
       if (label === "rpc" || isUserLabel(label)) return
@@ -73,14 +73,19 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
       }
       post({ _tag: "ChannelMessage", label, text })
     }
-    const closed = (detail?: string) => {
+    const closed = (reason: ChannelClosed) => {
       if (!current()) return
       channels.delete(label)
-      post(detail === undefined ? { _tag: "ChannelClosed", label } : { _tag: "ChannelClosed", label, detail })
+      post(reason)
     }
-    post({ _tag: "ChannelAdded", label })
+    post({ _tag: "Channel", label, is: "connecting" })
     listeners.push(
-      listen(channel, { open, message, close: () => closed(), error: () => closed("it reported an error") })
+      listen(channel, {
+        open,
+        message,
+        close: () => closed(new ChannelClosed({ label })),
+        error: () => closed(new ChannelClosed({ label, detail: "it reported an error" }))
+      })
     )
     // A label that comes again replaces the first one (section 3.2).
     previous?.channel.close()
@@ -113,7 +118,7 @@ export const heard =
     try {
       listener(...args)
     } catch (cause) {
-      post({ _tag: "Fault", cause })
+      post(new ClientFault({ cause }))
     }
   }
 
@@ -123,7 +128,7 @@ const guarded = (channel: RpcChannel, post: (event: Event) => void): RpcChannel 
     try {
       return get()
     } catch (cause) {
-      post({ _tag: "Fault", cause })
+      post(new ClientFault({ cause }))
       return instead()
     }
   }

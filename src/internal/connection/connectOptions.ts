@@ -10,7 +10,7 @@ import * as Signaling from "../../Signaling.ts"
 import { type InvalidOptions, SoraConnectionError } from "../../SoraConnectionError.ts"
 import { check as checkWith, Count, Time } from "../options.ts"
 import { UserLabel } from "../protocol.ts"
-import { renamingOf } from "../wire.ts"
+import { type Members, renamingOf } from "../wire.ts"
 import type { Options } from "./model.ts"
 
 /** What of a URL does not fit; never the URL, which may hold a token. */
@@ -34,7 +34,8 @@ const HeaderName = /^[\w!#$%&'*+\-.^`|~]+$/
 // oxlint-disable-next-line no-control-regex -- those are what may not be in it
 const HeaderValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
-const Headers = Schema.declare(
+// Annotated, so that a bundler leaves it out of a page.
+const Headers = /* @__PURE__ */ Schema.declare(
   (input): input is Readonly<Record<string, string>> =>
     typeof input === "object" && input !== null &&
     Object.entries(input).every(([name, value]) =>
@@ -74,7 +75,7 @@ const channelsIssue = (dataChannels: ReadonlyArray<{ readonly label: string }>):
     : undefined
 }
 
-const ConnectOptions = Schema.toType(Schema.Struct({
+const fields = {
   ...renamingOf(Signaling.Connect.ast)!.struct.fields,
   type: Ours,
   sdp: Ours,
@@ -90,7 +91,6 @@ const ConnectOptions = Schema.toType(Schema.Struct({
   ),
   metadata: Schema.optional(Metadata),
   signalingUrls: SignalingUrls,
-  headers: Schema.optional(Headers),
   media: Schema.optional(Media),
   connectTimeout: Schema.optional(Time),
   attemptDelay: Schema.optional(Time),
@@ -99,13 +99,7 @@ const ConnectOptions = Schema.toType(Schema.Struct({
   maxInflatedBytes: Schema.optional(Count),
   reconnect: Schema.optional(Again),
   retryConnect: Schema.optional(Again)
-})).check(
-  Schema.makeFilter(({ media, role }) =>
-    media !== undefined && role === "recvonly" ? "media is given, and role is recvonly" : undefined
-  )
-)
-
-const checkOptions = checkWith(ConnectOptions)
+}
 
 /** @internal */
 export const toConnectionError = (reason: InvalidOptions): SoraConnectionError => new SoraConnectionError({ reason })
@@ -115,5 +109,29 @@ export const toConnectionError = (reason: InvalidOptions): SoraConnectionError =
  *
  * @internal
  */
-export const check = (options: Options): Effect.Effect<void, SoraConnectionError> =>
-  Effect.mapError(checkOptions(options), toConnectionError)
+export type Check = (options: Options) => Effect.Effect<void, SoraConnectionError>
+
+const makeCheck = /* @__NO_SIDE_EFFECTS__ */ (headers: Members): Check => {
+  const check = checkWith(
+    Schema.toType(Schema.Struct({ ...fields, ...headers })).check(
+      Schema.makeFilter(({ media, role }) =>
+        media !== undefined && role === "recvonly" ? "media is given, and role is recvonly" : undefined
+      )
+    )
+  )
+  return (options) => Effect.mapError(check(options), toConnectionError)
+}
+
+/**
+ * For where a WebSocket takes headers.
+ *
+ * @internal
+ */
+export const check: Check = makeCheck({ headers: /* @__PURE__ */ Schema.optional(Headers) })
+
+/**
+ * For a page.
+ *
+ * @internal
+ */
+export const checkWithoutHeaders: Check = makeCheck({})

@@ -11,8 +11,7 @@
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import {
-  ChannelClosed,
-  ClientFault,
+  type ChannelClosed,
   type DisconnectReason,
   PeerFailed,
   Redirected,
@@ -239,11 +238,6 @@ const lostBy = (reason: SoraConnectionErrorReason): DisconnectReason =>
     ? new PeerFailed({ state: `unable to renegotiate (${reason.step})` })
     : new Released()
 
-const withChannel = (state: State, label: string, is: "connecting" | "open"): State => ({
-  ...state,
-  channels: new Map(state.channels).set(label, is)
-})
-
 /**
  * The first state, and what is to be done first.
  *
@@ -289,16 +283,14 @@ const whileAlive = (task: Task, state: State, event: Event): Step => {
         ? stay(closed)
         : end(task, closed, event.reason, event.invalid)
     }
-    case "ChannelAdded":
-      return stay(withChannel(state, event.label, "connecting"))
-    case "ChannelOpen":
-      return and(checkReady(task, withChannel(state, event.label, "open")), checkSwitched)
+    case "Channel": {
+      const channels = new Map(state.channels).set(event.label, event.is)
+      return and(checkReady(task, { ...state, channels }), checkSwitched)
+    }
     case "ChannelMessage":
       return onText(task, state, event.text, { label: event.label })
-    case "ChannelClosed": {
-      const { detail, label } = event
-      return onChannelClosed(task, state, new ChannelClosed(detail === undefined ? { label } : { label, detail }))
-    }
+    case "ChannelClosed":
+      return onChannelClosed(task, state, event)
     case "PeerState":
       return onPeerState(task, state, event.state)
     case "Candidate": {
@@ -330,8 +322,7 @@ const whileAlive = (task: Task, state: State, event: Event): Step => {
     case "GoodbyeOver":
       return stay(state)
     case "Released":
-      return end(task, state, new Released())
-    case "Fault":
-      return end(task, state, new ClientFault({ cause: event.cause }))
+    case "ClientFault":
+      return end(task, state, event)
   }
 }

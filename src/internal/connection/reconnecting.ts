@@ -2,9 +2,11 @@
  * The connection that a program sees: one session, or, with `reconnect`, one
  * after the other under the same streams, state and `rpc` channel.
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
@@ -12,6 +14,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../../DisconnectReason.ts"
 import type { PeerConnection, TrackEvent } from "../../PeerConnection.ts"
+import { RpcTransport } from "../../RpcTransport.ts"
 import type * as Signaling from "../../Signaling.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import { reported } from "../defects.ts"
@@ -20,7 +23,7 @@ import { CloseCode, CloseReason } from "../protocol.ts"
 import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
 import * as Broadcast from "./broadcast.ts"
 import * as ConnectOptions from "./connectOptions.ts"
-import type { Options, SignalingEvent, SoraConnection, State } from "./model.ts"
+import { type Options, type SignalingEvent, SoraConnection, type State } from "./model.ts"
 import * as Session from "./session.ts"
 
 /** Sora refuses a client that comes back before the old connection is gone (section 2.16). */
@@ -45,15 +48,15 @@ const isFinal = (reason: DisconnectReason): boolean =>
   reason._tag === "Released" ||
   reason._tag === "ServerClosed" && reason.code === CloseCode.Normal && reason.reason === CloseReason.DisconnectedApi
 
-/** @internal */
-export const make = Effect.fnUntraced(function*(
-  options: Options
+const makeWith = Effect.fnUntraced(function*(
+  options: Options,
+  check: ConnectOptions.Check
 ): Effect.fn.Return<
   SoraConnection["Service"],
   SoraConnectionError,
   PeerConnection | Socket.WebSocketConstructor | Scope.Scope
 > {
-  yield* ConnectOptions.check(options)
+  yield* check(options)
   const schedule = scheduleOf(options.reconnect)
   const retrySchedule = scheduleOf(options.retryConnect)
   const scope = yield* Effect.scope
@@ -66,12 +69,12 @@ export const make = Effect.fnUntraced(function*(
   const channel = ReconnectingChannel.make(endsAll)
 
   const observer: Session.Observer = {
-    onMessage: signaling.publish,
-    onNotify: notify.publish,
-    onPush: push.publish,
-    onTrack: tracks.publish,
+    signaling: signaling.publish,
+    notify: notify.publish,
+    push: push.publish,
+    tracks: tracks.publish,
     // While a session is being made, that it switched is told with its "Connected".
-    onSwitched: SubscriptionRef.update(
+    switched: SubscriptionRef.update(
       state,
       (current): State => current._tag === "Connected" ? { _tag: "Connected", switched: true } : current
     )
@@ -160,3 +163,32 @@ export const make = Effect.fnUntraced(function*(
     signaling: signaling.stream
   }
 })
+
+const layerOf = <R>(
+  connection: Effect.Effect<SoraConnection["Service"], SoraConnectionError, R>
+): Layer.Layer<SoraConnection | RpcTransport, SoraConnectionError, Exclude<R, Scope.Scope>> =>
+  Layer.effectContext(
+    Effect.map(connection, (connection) =>
+      Context.make(SoraConnection, connection).pipe(Context.add(RpcTransport, connection.transport)))
+  )
+
+/** @internal */
+export type ConnectionLayer = Layer.Layer<
+  SoraConnection | RpcTransport,
+  SoraConnectionError,
+  PeerConnection | Socket.WebSocketConstructor
+>
+
+/** @internal */
+export const make = (options: Options) => makeWith(options, ConnectOptions.check)
+
+/** @internal */
+export const layer = (options: Options): ConnectionLayer => layerOf(make(options))
+
+/**
+ * For a page, whose WebSocket takes no headers.
+ *
+ * @internal
+ */
+export const layerOfPage = (options: Options): ConnectionLayer =>
+  layerOf(makeWith(options, ConnectOptions.checkWithoutHeaders))

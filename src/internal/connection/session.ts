@@ -16,7 +16,7 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
-import type { DisconnectReason } from "../../DisconnectReason.ts"
+import { ClientFault, type DisconnectReason, Released } from "../../DisconnectReason.ts"
 import { type DataChannelLike, PeerConnection, type PeerConnectionLike, type TrackEvent } from "../../PeerConnection.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import type * as Signaling from "../../Signaling.ts"
@@ -43,11 +43,11 @@ const ReleaseGrace = Duration.seconds(5)
  * @internal
  */
 export interface Observer {
-  readonly onMessage: (event: SignalingEvent) => void
-  readonly onNotify: (notify: Signaling.Notify) => void
-  readonly onPush: (push: Signaling.Push) => void
-  readonly onTrack: (event: TrackEvent) => void
-  readonly onSwitched: Effect.Effect<void>
+  readonly signaling: (event: SignalingEvent) => void
+  readonly notify: (notify: Signaling.Notify) => void
+  readonly push: (push: Signaling.Push) => void
+  readonly tracks: (event: TrackEvent) => void
+  readonly switched: Effect.Effect<void>
 }
 
 /** @internal */
@@ -101,7 +101,7 @@ export const connect = Effect.fnUntraced(function*(
     held,
     channels,
     post,
-    onSent: observer.onMessage
+    onSent: observer.signaling
   })
   const negotiation = Negotiation.make({
     platform,
@@ -109,13 +109,13 @@ export const connect = Effect.fnUntraced(function*(
     held,
     channels,
     post,
-    onTrack: observer.onTrack
+    onTrack: observer.tracks
   })
 
   // ---------------------------------------------------------------- what the machine wants done
 
   const postFault = (effect: Effect.Effect<unknown>) =>
-    Effect.catchDefect(effect, (cause) => Effect.sync(() => post({ _tag: "Fault", cause })))
+    Effect.catchDefect(effect, (cause) => Effect.sync(() => post(new ClientFault({ cause }))))
 
   const beside = (effect: Effect.Effect<unknown>) => Effect.asVoid(Effect.forkIn(postFault(effect), working))
 
@@ -142,16 +142,16 @@ export const connect = Effect.fnUntraced(function*(
       case "Wait":
         return beside(Effect.delay(Effect.sync(() => post(command.event)), command.duration))
       case "Message":
-        observer.onMessage(command.event)
+        observer.signaling(command.event)
         break
       case "Notify":
-        observer.onNotify(command.notify)
+        observer.notify(command.notify)
         break
       case "Push":
-        observer.onPush(command.push)
+        observer.push(command.push)
         break
       case "Switched":
-        return observer.onSwitched
+        return observer.switched
       case "Log":
         return reported(command.level === "debug" ? Effect.logDebug(command.text) : Effect.logWarning(command.text))
       case "Ready":
@@ -188,7 +188,7 @@ export const connect = Effect.fnUntraced(function*(
 
   // In a fiber of its own, which nobody interrupts: an interrupted caller still says goodbye.
   const release = (tornDown: Fiber.Fiber<void>) => {
-    post({ _tag: "Released" })
+    post(new Released())
     return Fiber.await(tornDown)
   }
   const tornDown = yield* Effect.acquireRelease(Effect.forkDetach(teardown), release)

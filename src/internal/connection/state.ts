@@ -4,7 +4,14 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Schema from "effect/Schema"
-import type { DisconnectReason, ServerClosed, SocketLost } from "../../DisconnectReason.ts"
+import type {
+  ChannelClosed,
+  ClientFault,
+  DisconnectReason,
+  Released,
+  ServerClosed,
+  SocketLost
+} from "../../DisconnectReason.ts"
 import type * as Signaling from "../../Signaling.ts"
 import type { SoraConnectionErrorReason } from "../../SoraConnectionError.ts"
 import type { SignalingEvent } from "./model.ts"
@@ -30,10 +37,9 @@ export type Event =
     readonly reason: ServerClosed | SocketLost
     readonly invalid: Signaling.InvalidMessage | undefined
   }
-  | { readonly _tag: "ChannelAdded"; readonly label: string }
-  | { readonly _tag: "ChannelOpen"; readonly label: string }
+  | { readonly _tag: "Channel"; readonly label: string; readonly is: "connecting" | "open" }
   | { readonly _tag: "ChannelMessage"; readonly label: string; readonly text: string }
-  | { readonly _tag: "ChannelClosed"; readonly label: string; readonly detail?: string }
+  | ChannelClosed
   | { readonly _tag: "PeerState"; readonly state: string }
   | { readonly _tag: "Candidate"; readonly candidate: Signaling.ClientMessage }
   | { readonly _tag: "Answered"; readonly to: Question; readonly sdp: string }
@@ -47,8 +53,8 @@ export type Event =
   | { readonly _tag: "ReasonOver"; readonly closed: DisconnectReason }
   /** The time of a peer to be heard of again, if nothing was heard since its change number `change`. */
   | { readonly _tag: "PeerOver"; readonly change: number }
-  | { readonly _tag: "Released" }
-  | { readonly _tag: "Fault"; readonly cause: unknown }
+  | Released
+  | ClientFault
 
 /**
  * An SDP of the server that wants an answer, and the way it came.

@@ -63,9 +63,9 @@ const socketOpen = (node = 0, url = task.urls[0]!): Event => ({ _tag: "SocketOpe
 const answered: Event = { _tag: "Answered", to: { type: "offer", sdp: "SDP", way: "websocket" }, sdp: "ANSWER" }
 const peer = (state: string): Event => ({ _tag: "PeerState", state })
 const channels = ["signaling", "notify", "rpc", "#chat"]
-const added = channels.map((label): Event => ({ _tag: "ChannelAdded", label }))
-const open = (label: string): Event => ({ _tag: "ChannelOpen", label })
-const closed = (label: string): Event => ({ _tag: "ChannelClosed", label })
+const added = channels.map((label): Event => ({ _tag: "Channel", label, is: "connecting" }))
+const open = (label: string): Event => ({ _tag: "Channel", label, is: "open" })
+const closed = (label: string): Event => new DisconnectReason.ChannelClosed({ label })
 const lost = new DisconnectReason.SocketLost({})
 const socketEnded = (reason: DisconnectReason.ServerClosed | DisconnectReason.SocketLost = lost, node = 0): Event => ({
   _tag: "SocketEnded",
@@ -112,7 +112,11 @@ describe("getting there", () => {
   it("without an rpc channel it waits for signaling, and without any for the peer", () => {
     const it = running()
     const data_channels = [{ label: "signaling", direction: "sendrecv" }]
-    it.post(socketOpen(), message(offer({ data_channels })), answered, { _tag: "ChannelAdded", label: "signaling" })
+    it.post(socketOpen(), message(offer({ data_channels })), answered, {
+      _tag: "Channel",
+      label: "signaling",
+      is: "connecting"
+    })
     it.post(open("signaling"))
     assert.strictEqual(it.phase(), "Connected")
     const bare = running()
@@ -177,7 +181,7 @@ describe("getting there", () => {
     ],
     ["the peer fails", [...joining, peer("failed")], "ConnectionLost"],
     ["time is over", [...joining, { _tag: "ConnectOver" }], "ConnectTimeout"],
-    ["it is given up", [socketOpen(), { _tag: "Released" }], "ConnectionLost"]
+    ["it is given up", [socketOpen(), new DisconnectReason.Released()], "ConnectionLost"]
   ]
   for (const [name, events, error] of failures) {
     it(`fails with ${error} when ${name}`, () => {
@@ -260,9 +264,9 @@ describe("the end", () => {
   /** Section 2.16: what is said, on which way, in each state. */
   const closeOf1000 = new DisconnectReason.ServerClosed({ code: 1000, reason: "" })
   const cases: ReadonlyArray<readonly [string, ReadonlyArray<Event>, Event, ReadonlyArray<unknown>]> = [
-    ["released before the offer", [socketOpen()], { _tag: "Released" }, []],
-    ["released", connected, { _tag: "Released" }, ["NO-ERROR", "websocket"]],
-    ["released, switched", [...connected, message(switched)], { _tag: "Released" }, [
+    ["released before the offer", [socketOpen()], new DisconnectReason.Released(), []],
+    ["released", connected, new DisconnectReason.Released(), ["NO-ERROR", "websocket"]],
+    ["released, switched", [...connected, message(switched)], new DisconnectReason.Released(), [
       "NO-ERROR",
       signaling,
       "websocket"
@@ -286,7 +290,10 @@ describe("the end", () => {
       signaling,
       "websocket"
     ]],
-    ["the client failed", connected, { _tag: "Fault", cause: new Error("x") }, ["INTERNAL-ERROR", "websocket"]],
+    ["the client failed", connected, new DisconnectReason.ClientFault({ cause: new Error("x") }), [
+      "INTERNAL-ERROR",
+      "websocket"
+    ]],
     ["the peer failed", connected, peer("failed"), []]
   ]
   for (const [name, before, event, said] of cases) {
@@ -308,7 +315,7 @@ describe("the end", () => {
 
   it("waits until the server has closed everything, and no longer", () => {
     const it = running()
-    it.post(...connected, { _tag: "Released" }, ...channels.map(closed))
+    it.post(...connected, new DisconnectReason.Released(), ...channels.map(closed))
     assert.strictEqual(it.phase(), "Ending")
     it.post(socketEnded())
     assert.strictEqual(it.phase(), "Ended")
@@ -318,7 +325,7 @@ describe("the end", () => {
   it("waits no longer than it may: all of it for a connection, a second before there was one", () => {
     const patience = (...events: ReadonlyArray<Event>) => {
       const it = running()
-      it.post(...events, { _tag: "Released" })
+      it.post(...events, new DisconnectReason.Released())
       const wait = it.of("Wait").find(({ event }) => event._tag === "GoodbyeOver")!
       it.post(wait.event)
       assert.strictEqual(it.phase(), "Ended")
@@ -382,8 +389,8 @@ describe("under random interleavings", () => {
       _tag: "ReasonOver",
       closed: new DisconnectReason.ChannelClosed({ label: "rpc" })
     },
-    { _tag: "Released" },
-    { _tag: "Fault", cause: new Error("x") }
+    new DisconnectReason.Released(),
+    new DisconnectReason.ClientFault({ cause: new Error("x") })
   ]
   const Moves = Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: pool.length - 1 })))
   /** Mostly what really happens, so that all states are come to. */
@@ -412,7 +419,7 @@ describe("under random interleavings", () => {
     assert.isAtMost(count("End"), 1)
     assert.isAtMost(count("Ready"), 1)
     // Whatever happened, it can be released, within its patience.
-    post({ _tag: "Released" })
+    post(new DisconnectReason.Released())
     post({ _tag: "GoodbyeOver" })
     assert.strictEqual(it.phase(), "Ended")
     assert.strictEqual(count("End"), 1)
