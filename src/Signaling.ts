@@ -263,10 +263,10 @@ export const Offer = messageOf("offer", {
   channelId: text,
   version: text,
   metadata: json,
-  config: optional(wire({
+  config: optional(Schema.Struct({
     iceServers: optional(Schema.Array(IceServer)),
     iceTransportPolicy: optional(Schema.Literals(["all", "relay"]))
-  }, { iceServers: "iceServers", iceTransportPolicy: "iceTransportPolicy" })),
+  })),
   simulcast: flag,
   simulcastMulticodec: flag,
   spotlight: flag,

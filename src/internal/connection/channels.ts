@@ -56,9 +56,7 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
         rpc = Channel.fromDataChannel(channel, {
           compress,
           maxInflatedBytes,
-          maxMessageBytes: maxMessageBytes(offer),
-          // The connection ends it, which may learn a better reason than that it closed.
-          endsWithChannel: false
+          maxMessageBytes: maxMessageBytes(offer)
         })
       }
       post({ _tag: "Channel", label, is: "open" })

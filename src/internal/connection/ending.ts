@@ -35,11 +35,6 @@ const errorOf = (reason: DisconnectReason): SoraConnectionErrorReason =>
 const goodbye = (state: State, reason: DisconnectReason): Command | undefined => {
   const say = (reason: string, ways = usualWays(state)) => send({ type: "disconnect", reason }, ways)
   switch (reason._tag) {
-    case "Released":
-    case "ChannelClosed":
-    case "Redirected":
-      // Before the offer there is nothing to disconnect: the WebSocket is closed, and that is all.
-      return offerOf(state) === undefined ? undefined : say(Reason.NoError)
     case "SocketLost":
     case "ServerClosed":
       return state.switched === undefined
@@ -49,6 +44,9 @@ const goodbye = (state: State, reason: DisconnectReason): Command | undefined =>
       return say(Reason.InternalError)
     case "PeerFailed":
       return undefined
+    default:
+      // Before the offer there is nothing to disconnect: the WebSocket is closed, and that is all.
+      return offerOf(state) === undefined ? undefined : say(Reason.NoError)
   }
 }
 

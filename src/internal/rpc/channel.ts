@@ -2,7 +2,7 @@
  * The two implementations of `RpcChannel`. Each is made together with `end`,
  * by which its owner (a scope, a connection) says why it is over.
  */
-import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
+import type { DisconnectReason } from "../../DisconnectReason.ts"
 import { InvalidOptions, PayloadTooLarge, Unavailable } from "../../SoraRpcError.ts"
 import { type DataChannelLike, listen } from "../dataChannel.ts"
 import { isolated, report } from "../defects.ts"
@@ -184,7 +184,8 @@ export interface Ended<A> {
 }
 
 /**
- * `channel` must be open.
+ * `channel` must be open. Its end is its owner's to tell, who may learn a better
+ * reason than that it closed.
  *
  * @internal
  */
@@ -192,13 +193,11 @@ export const fromDataChannel = (
   channel: DataChannelLike,
   {
     compress = false,
-    endsWithChannel = true,
     frames = "text",
     highWaterMark = DefaultHighWaterMark,
     maxInflatedBytes,
     maxMessageBytes = MaxMessageBytes
-    /** `endsWithChannel: false` leaves the end to the owner, who may learn a better reason than that it closed. */
-  }: Options & { readonly endsWithChannel?: boolean } = {}
+  }: Options = {}
 ): Ended<RpcChannel> => {
   const maxBytes = Math.min(maxMessageBytes, MaxMessageBytes)
 
@@ -216,11 +215,7 @@ export const fromDataChannel = (
   channel.bufferedAmountLowThreshold = highWaterMark >> 1
   const detach = listen(channel, {
     message: onMessage,
-    bufferedamountlow: core.onWritable,
-    ...(endsWithChannel && {
-      close: () => core.end(new ChannelClosed({ label: channel.label })),
-      error: () => core.end(new ChannelClosed({ label: channel.label, detail: "it reported an error" }))
-    })
+    bufferedamountlow: core.onWritable
   })
 
   return {

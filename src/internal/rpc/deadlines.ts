@@ -8,7 +8,6 @@
  * gone when it wakes and finds no deadline.
  */
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
@@ -60,7 +59,7 @@ export const make = Effect.fnUntraced(function*<D extends Deadline>(options: {
     for (const deadline of due) options.expire(deadline)
   }
 
-  const untilNext = Effect.suspend(() => clock.sleep(Duration.millis(Math.max(epsilon, wakesAt - now()))))
+  const untilNext = Effect.suspend(() => Effect.sleep(Math.max(epsilon, wakesAt - now())))
 
   const timer = untilNext.pipe(
     Effect.andThen(Effect.sync(expireDue)),
