@@ -50,14 +50,14 @@ const goodbye = (state: State, reason: DisconnectReason): Command | undefined =>
   }
 }
 
-const hasClosed = ({ channels, url }: State) => url === undefined && channels.size === 0
-
 const released = (state: State, reason: DisconnectReason): Step =>
   stay({ ...state, phase: { _tag: "Ended", reason } }, { _tag: "Release" })
 
 /** Whether the server has closed its side. */
 const checkClosed = (state: State): Step =>
-  state.phase._tag === "Ending" && hasClosed(state) ? released(state, state.phase.reason) : stay(state)
+  state.phase._tag === "Ending" && state.url === undefined && state.channels.size === 0
+    ? released(state, state.phase.reason)
+    : stay(state)
 
 /**
  * What happens after the goodbye: the server closes its side, or has had its

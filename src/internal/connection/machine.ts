@@ -28,6 +28,7 @@ import {
   isOpen,
   isOver,
   offerOf,
+  type Phase,
   type Question,
   seen,
   send,
@@ -54,17 +55,11 @@ const DisconnectedGrace = Duration.seconds(10)
  */
 const ReasonGrace = Duration.millis(500)
 
-const waitingFor = ({ phase }: State): string => {
-  switch (phase._tag) {
-    case "Dialling":
-      return "a signaling URL to open"
-    case "AwaitingOffer":
-      return "the server's offer"
-    case "Negotiating":
-      return "the SDP exchange"
-    default:
-      return "the WebRTC connection"
-  }
+const WaitingFor: { readonly [Tag in Phase["_tag"]]?: string } = {
+  Dialling: "a signaling URL to open",
+  AwaitingOffer: "the server's offer",
+  Negotiating: "the SDP exchange",
+  Joining: "the WebRTC connection"
 }
 
 // ------------------------------------------------------------------ getting there
@@ -309,7 +304,8 @@ const whileAlive = (task: Task, state: State, event: Event): Step => {
       return end(task, state, lostBy(event.reason), event.reason)
     case "ConnectOver": {
       if (state.phase._tag === "Connected") return stay(state)
-      const error = new ConnectTimeout({ waitingFor: waitingFor(state), timeout: task.connectTimeout })
+      const waitingFor = WaitingFor[state.phase._tag]!
+      const error = new ConnectTimeout({ waitingFor, timeout: task.connectTimeout })
       return end(task, state, new Released(), error)
     }
     case "ReasonOver":

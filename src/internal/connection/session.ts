@@ -117,7 +117,7 @@ export const connect = Effect.fnUntraced(function*(
   const postFault = (effect: Effect.Effect<unknown>) =>
     Effect.catchDefect(effect, (cause) => Effect.sync(() => post(new ClientFault({ cause }))))
 
-  const beside = (effect: Effect.Effect<unknown>) => Effect.asVoid(Effect.forkIn(postFault(effect), working))
+  const beside = (effect: Effect.Effect<unknown>) => Effect.forkIn(postFault(effect), working)
 
   const carryOut = (command: Command): Effect.Effect<unknown> => {
     switch (command._tag) {
@@ -220,8 +220,8 @@ export const connect = Effect.fnUntraced(function*(
 })
 
 /** Whether or not it fails, and beside: a finalizer of the user's that does not come back must not be waited for. */
-const bounded = (effect: Effect.Effect<void>, duration: Duration.Duration): Effect.Effect<void> =>
+const bounded = (effect: Effect.Effect<void>, duration: Duration.Duration) =>
   Effect.flatMap(
     Effect.forkDetach(effect),
-    (fiber) => Effect.asVoid(Effect.timeoutOption(Fiber.await(fiber), duration))
+    (fiber) => Effect.timeoutOption(Fiber.await(fiber), duration)
   )

@@ -50,16 +50,16 @@ const detailOf = (cause: unknown): string => {
   return detail
 }
 
+/** Whatever a WebSocket has to say of its failure: an event, or an error. */
+const causeOf = (reason: Socket.SocketErrorReason): any => "cause" in reason ? reason.cause : undefined
+
 /** What `ws` says of a message above its `maxPayload`. */
 const isTooLong = (reason: Socket.SocketErrorReason): boolean => {
-  const event = "cause" in reason ? reason.cause : undefined
-  const error = typeof event === "object" && event !== null && "error" in event ? event.error : event
-  return typeof error === "object" && error !== null && "code" in error &&
-    error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
+  const cause = causeOf(reason)
+  return (cause?.error ?? cause)?.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
 }
 
-const lostBy = (reason: Socket.SocketErrorReason): string =>
-  detailOf("cause" in reason ? reason.cause : undefined) || reason.message
+const lostBy = (reason: Socket.SocketErrorReason): string => detailOf(causeOf(reason)) || reason.message
 
 const describe = ({ reason }: Socket.SocketError): string => {
   switch (reason._tag) {

@@ -18,15 +18,15 @@ const checkRpcOptions = Options.check(Schema.Struct({ rpc: RpcOptions }))
 
 /** @internal */
 export const layer = (
-  { rpc, ...connection }: SoraConnection.Options & { readonly rpc?: SoraRpc.Options | undefined },
+  { rpc = {}, ...connection }: SoraConnection.Options & { readonly rpc?: SoraRpc.Options | undefined },
   platform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor>,
   connectionLayer: (options: SoraConnection.Options) => ConnectionLayer
 ): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
   // Checked first: nothing is dialled with options that do not fit.
   Layer.unwrap(
     Effect.as(
-      Effect.mapError(checkRpcOptions({ rpc: rpc ?? {} }), toConnectionError),
-      SoraRpc.layerWith(rpc ?? {}).pipe(
+      Effect.mapError(checkRpcOptions({ rpc }), toConnectionError),
+      SoraRpc.layerWith(rpc).pipe(
         Layer.orDie,
         Layer.provideMerge(connectionLayer(connection)),
         Layer.provide(platform)

@@ -114,9 +114,14 @@ export const make = Effect.fnUntraced(function*(
 
   const take = (call: Call): boolean => call.id !== undefined && waiting.delete(call.id) || queue.delete(call)
 
+  /** Notifications wait for no response, and are not counted. */
+  const countWaiting = (call: Call, change: 1 | -1) => {
+    if (call.id !== undefined) metrics.waiting(change)
+  }
+
   /** Tells the caller; the call must not be registered any more. */
   const finish = (call: Call, exit: Exit.Exit<any, SoraRpcError>) => {
-    if (call.id !== undefined) metrics.waiting(-1)
+    countWaiting(call, -1)
     call.plan.metrics.ended(exit, (deadlines.now() - call.startedAt) / 1000)
     try {
       call.resume(exit)
@@ -245,7 +250,7 @@ export const make = Effect.fnUntraced(function*(
   const cancel = (call: Call) =>
     Effect.sync(() => {
       if (!take(call)) return
-      if (call.id !== undefined) metrics.waiting(-1)
+      countWaiting(call, -1)
       pump()
     })
 
@@ -273,7 +278,7 @@ export const make = Effect.fnUntraced(function*(
       const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })
       return refuse(new RpcError({ method, reason }))
     }
-    if (id !== undefined) metrics.waiting(1)
+    countWaiting(call, 1)
     if (now) send(call)
     else queue.add(call)
     deadlines.start(call)

@@ -200,9 +200,9 @@ const decodeScanned = (message: Record<string, unknown>, text: string): Response
   const broken = brokenByError(message.error, failed.source)
   if (broken !== undefined) return violation(broken)
   if (id === undefined) return { _tag: "Uncorrelated" }
-  const error = message.error as { code: number; message: string; data?: Schema.Json }
-  const failure = { _tag: "Failure", id, code: error.code, message: error.message } as const
-  return Object.hasOwn(error, "data") ? { ...failure, data: error.data! } : failure
+  const { code, data, message: description } = message.error as { code: number; message: string; data?: Schema.Json }
+  const failure = { _tag: "Failure", id, code, message: description } as const
+  return data === undefined ? failure : { ...failure, data }
 }
 
 /** @internal */
