@@ -602,37 +602,30 @@ export class InvalidMessage extends Schema.TaggedError<InvalidMessage>()("Invali
   }
 }
 
-type Schemas = Readonly<Record<string, Schema.Codec<any, Wire>>>
+type Schemas = Readonly<Record<string, WireSchema<any>>>
 
-const compile = <F>(schemas: Schemas, make: (schema: Schema.Codec<any, Wire>) => F): ReadonlyMap<string, F> =>
-  new Map(Object.entries(schemas).map(([type, schema]) => [type, make(schema)]))
+/** Undefined for a type that is not known. What is compiled of a schema is compiled once, and kept with it. */
+const decodeAs = (type: string, schemas: Schemas, message: Wire) =>
+  Object.hasOwn(schemas, type) ? Schema.decodeUnknownResult(schemas[type]!)(message) : undefined
 
-const compileDecoders = (schemas: Schemas) => compile(schemas, (schema) => Schema.decodeUnknownResult(schema))
-
-// Annotated, so that a bundler leaves out what a client does not encode.
-const compileEncoders = /* @__NO_SIDE_EFFECTS__ */ (schemas: Schemas) =>
-  compile<(message: any) => Wire>(schemas, (schema) => Schema.encodeSync(schema))
-
-const notifyDecoders = compileDecoders(notifyEvents)
+const encodeAs = (type: string, schemas: Schemas, message: unknown): Wire =>
+  Schema.encodeUnknownSync(schemas[type]!)(message)
 
 const decodeNotify = (message: Wire): Notify => {
   const eventType = typeof message.event_type === "string" ? message.event_type : ""
-  const decoded = notifyDecoders.get(eventType)?.(message)
+  const decoded = decodeAs(eventType, notifyEvents, message)
   return decoded !== undefined && Result.isSuccess(decoded)
     ? decoded.success
     : { _tag: "unknown", type: "notify", eventType, message }
 }
 
-const decoderOf = /* @__NO_SIDE_EFFECTS__ */ (schemas: Schemas) => {
-  const decoders = compileDecoders(schemas)
-  return (message: Wire): Result.Result<any, InvalidMessage> => {
-    const type = message.type
-    if (typeof type !== "string") return invalid("expected a string member \"type\"")
-    const decode = decoders.get(type)
-    return decode === undefined
-      ? Result.succeed({ type: "unknown", messageType: type, message })
-      : Result.mapError(decode(message), ({ message }) => new InvalidMessage({ messageType: type, issue: message }))
-  }
+const decode = (schemas: Schemas, message: Wire): Result.Result<any, InvalidMessage> => {
+  const { type } = message
+  if (typeof type !== "string") return invalid("expected a string member \"type\"")
+  const decoded = decodeAs(type, schemas, message)
+  return decoded === undefined
+    ? Result.succeed({ type: "unknown", messageType: type, message })
+    : Result.mapError(decoded, ({ message }) => new InvalidMessage({ messageType: type, issue: message }))
 }
 
 const invalid = (issue: string) => Result.fail(new InvalidMessage({ issue }))
@@ -655,8 +648,6 @@ export const parseMessage = (input: string): Result.Result<Wire, InvalidMessage>
     : invalid("expected a JSON object")
 }
 
-const decodeOther = decoderOf(serverMessages)
-
 /**
  * Decodes a message from the server.
  *
@@ -664,7 +655,7 @@ const decodeOther = decoderOf(serverMessages)
  * @since 0.1.0
  */
 export const decodeServerMessage = (message: Wire): Result.Result<ServerMessage | UnknownMessage, InvalidMessage> =>
-  message.type === "notify" ? Result.succeed(decodeNotify(message)) : decodeOther(message)
+  message.type === "notify" ? Result.succeed(decodeNotify(message)) : decode(serverMessages, message)
 
 /**
  * Decodes a message from a client.
@@ -672,11 +663,8 @@ export const decodeServerMessage = (message: Wire): Result.Result<ServerMessage 
  * @category decoding
  * @since 0.1.0
  */
-export const decodeClientMessage: (
-  message: Wire
-) => Result.Result<ClientMessage | UnknownMessage, InvalidMessage> = decoderOf(clientMessages)
-
-const clientEncoders = compileEncoders(clientMessages)
+export const decodeClientMessage = (message: Wire): Result.Result<ClientMessage | UnknownMessage, InvalidMessage> =>
+  decode(clientMessages, message)
 
 /**
  * Encodes a message from the client. Throws a `SchemaError` for a message that
@@ -685,10 +673,7 @@ const clientEncoders = compileEncoders(clientMessages)
  * @category encoding
  * @since 0.1.0
  */
-export const encodeClientMessage = (message: ClientMessage): Wire => clientEncoders.get(message.type)!(message)
-
-const serverEncoders = compileEncoders(serverMessages)
-const notifyEncoders = compileEncoders(notifyEvents)
+export const encodeClientMessage = (message: ClientMessage): Wire => encodeAs(message.type, clientMessages, message)
 
 /**
  * Encodes a message from the server. Throws a `SchemaError` for a message that
@@ -699,7 +684,7 @@ const notifyEncoders = compileEncoders(notifyEvents)
  */
 export const encodeServerMessage = (message: ServerMessage): Wire =>
   message.type !== "notify"
-    ? serverEncoders.get(message.type)!(message)
+    ? encodeAs(message.type, serverMessages, message)
     : message._tag === "unknown"
     ? message.message
-    : notifyEncoders.get(message._tag)!(message)
+    : encodeAs(message._tag, notifyEvents, message)
