@@ -165,12 +165,11 @@ export const layerConstructor = (
 ): Layer.Layer<PeerConnection> =>
   Layer.succeed(PeerConnection, {
     environment: options.environment,
-    make: ({ iceServers, iceTransportPolicy }) =>
+    make: (configuration) =>
       Effect.acquireRelease(
         Effect.sync(() =>
           new RTCPeerConnection({
-            iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls: [...urls], ...credentials })),
-            iceTransportPolicy,
+            ...configuration,
             ...options.configuration
           })
         ),

@@ -10,8 +10,8 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { ChannelClosed, Released } from "./DisconnectReason.ts"
-import type { DataChannelLike } from "./internal/dataChannel.ts"
+import { ChannelClosed, type DisconnectReason, Released } from "./DisconnectReason.ts"
+import { type DataChannelLike, listen } from "./internal/dataChannel.ts"
 import * as Channel from "./internal/rpc/channel.ts"
 import type { Options, RpcChannel } from "./internal/rpc/channel.ts"
 import { Disconnected } from "./SoraRpcError.ts"
@@ -69,12 +69,26 @@ export const fromDataChannel = (
     whenOpen(channel),
     Effect.map(
       Effect.acquireRelease(
-        Effect.sync(() => Channel.fromDataChannel(channel, options)),
+        Effect.sync(() => endingWith(channel, Channel.fromDataChannel(channel, options))),
         ({ end }) => Effect.sync(() => end(new Released()))
       ),
       ({ channel }) => channel
     )
   )
+
+/** Ends it when the DataChannel does. */
+const endingWith = (dataChannel: DataChannelLike, { channel, end }: Channel.Ended<RpcChannel>) => {
+  const { label } = dataChannel
+  const endAndDetach = (reason: DisconnectReason) => {
+    detach()
+    end(reason)
+  }
+  const detach = listen(dataChannel, {
+    close: () => endAndDetach(new ChannelClosed({ label })),
+    error: () => endAndDetach(new ChannelClosed({ label, detail: "it reported an error" }))
+  })
+  return { channel, end: endAndDetach }
+}
 
 const whenOpen = (channel: DataChannelLike): Effect.Effect<void, Disconnected> =>
   Effect.callback((resume) => {

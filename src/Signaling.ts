@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { type Members, Struct } from "./internal/wire.ts"
@@ -35,11 +36,17 @@ const wire: <const M extends Members>(
   names?: { readonly [Name in keyof M]?: string }
 ) => WireSchema<Schema.Struct.Type<M>> = Struct
 
+const messageOf = <const Type extends string, const M extends Members>(
+  type: Type,
+  members: M,
+  names?: { readonly [Name in keyof M]?: string }
+) => wire({ type: Schema.tag(type), ...members }, names)
+
 const optional = Schema.optionalKey
-const text = optional(Schema.String)
+const text = /* @__PURE__ */ optional(Schema.String)
 const flag = optional(Schema.Boolean)
 const number = optional(Schema.Finite)
-const json = optional(Schema.Json)
+const json = /* @__PURE__ */ optional(Schema.Json)
 
 /**
  * What a connection does in its channel.
@@ -105,8 +112,7 @@ export const DataChannelOptions = wire({
  * @category client messages
  * @since 0.1.0
  */
-export const Connect = wire({
-  type: Schema.tag("connect"),
+export const Connect = messageOf("connect", {
   role: Role,
   channelId: Schema.String,
   clientId: text,
@@ -149,7 +155,7 @@ export type Connect = typeof Connect.Type
  * @category client messages
  * @since 0.1.0
  */
-export const Answer = wire({ type: Schema.tag("answer"), sdp: Schema.String })
+export const Answer = messageOf("answer", { sdp: Schema.String })
 
 /**
  * One ICE candidate of the client, in the members of `RTCIceCandidate`
@@ -158,8 +164,7 @@ export const Answer = wire({ type: Schema.tag("answer"), sdp: Schema.String })
  * @category client messages
  * @since 0.1.0
  */
-export const Candidate = wire({
-  type: Schema.tag("candidate"),
+export const Candidate = messageOf("candidate", {
   candidate: Schema.String,
   sdpMid: optional(Schema.NullOr(Schema.String)),
   sdpMLineIndex: optional(Schema.NullOr(Schema.Int)),
@@ -173,7 +178,7 @@ export const Candidate = wire({
  * @category client messages
  * @since 0.1.0
  */
-export const Pong = wire({ type: Schema.tag("pong"), stats: json })
+export const Pong = messageOf("pong", { stats: json })
 
 /**
  * The client's answer to a {@link ReOffer}, on the same transport (section 2.9).
@@ -181,7 +186,7 @@ export const Pong = wire({ type: Schema.tag("pong"), stats: json })
  * @category client messages
  * @since 0.1.0
  */
-export const ReAnswer = wire({ type: Schema.tag("re-answer"), sdp: Schema.String })
+export const ReAnswer = messageOf("re-answer", { sdp: Schema.String })
 
 /**
  * The client's half of the renegotiation that Sora abolished in 2022.1
@@ -190,7 +195,7 @@ export const ReAnswer = wire({ type: Schema.tag("re-answer"), sdp: Schema.String
  * @category client messages
  * @since 0.1.0
  */
-export const Update = wire({ type: Schema.tag("update"), sdp: Schema.String })
+export const Update = messageOf("update", { sdp: Schema.String })
 
 /**
  * The client leaves, and why: `NO-ERROR`, `WEBSOCKET-ONCLOSE`, … (section 2.10).
@@ -198,7 +203,7 @@ export const Update = wire({ type: Schema.tag("update"), sdp: Schema.String })
  * @category client messages
  * @since 0.1.0
  */
-export const Disconnect = wire({ type: Schema.tag("disconnect"), reason: text })
+export const Disconnect = messageOf("disconnect", { reason: text })
 
 /**
  * The answer to a {@link ReqStats} on the `stats` DataChannel (section 3.5).
@@ -206,7 +211,7 @@ export const Disconnect = wire({ type: Schema.tag("disconnect"), reason: text })
  * @category client messages
  * @since 0.1.0
  */
-export const Stats = wire({ type: Schema.tag("stats"), reports: Schema.Json })
+export const Stats = messageOf("stats", { reports: Schema.Json })
 
 /**
  * The node that serves the channel is elsewhere (section 2.8).
@@ -214,7 +219,7 @@ export const Stats = wire({ type: Schema.tag("stats"), reports: Schema.Json })
  * @category server messages
  * @since 0.1.0
  */
-export const Redirect = wire({ type: Schema.tag("redirect"), location: Schema.String })
+export const Redirect = messageOf("redirect", { location: Schema.String })
 
 /**
  * A STUN or TURN server of an offer.
@@ -249,8 +254,7 @@ export const OfferedDataChannel = wire({
  * @category server messages
  * @since 0.1.0
  */
-export const Offer = wire({
-  type: Schema.tag("offer"),
+export const Offer = messageOf("offer", {
   sdp: Schema.String,
   connectionId: Schema.String,
   clientId: text,
@@ -259,10 +263,10 @@ export const Offer = wire({
   channelId: text,
   version: text,
   metadata: json,
-  config: optional(wire({
+  config: optional(Schema.Struct({
     iceServers: optional(Schema.Array(IceServer)),
     iceTransportPolicy: optional(Schema.Literals(["all", "relay"]))
-  }, { iceServers: "iceServers", iceTransportPolicy: "iceTransportPolicy" })),
+  })),
   simulcast: flag,
   simulcastMulticodec: flag,
   spotlight: flag,
@@ -295,7 +299,7 @@ export type Offer = typeof Offer.Type
  * @category server messages
  * @since 0.1.0
  */
-export const Ping = wire({ type: Schema.tag("ping"), stats: flag })
+export const Ping = messageOf("ping", { stats: flag })
 
 /**
  * Signaling has moved to the DataChannels; `ignoreDisconnectWebsocket` tells
@@ -304,7 +308,7 @@ export const Ping = wire({ type: Schema.tag("ping"), stats: flag })
  * @category server messages
  * @since 0.1.0
  */
-export const Switched = wire({ type: Schema.tag("switched"), ignoreDisconnectWebsocket: flag })
+export const Switched = messageOf("switched", { ignoreDisconnectWebsocket: flag })
 
 /**
  * A new offer for the running connection (section 2.9).
@@ -312,8 +316,7 @@ export const Switched = wire({ type: Schema.tag("switched"), ignoreDisconnectWeb
  * @category server messages
  * @since 0.1.0
  */
-export const ReOffer = wire({
-  type: Schema.tag("re-offer"),
+export const ReOffer = messageOf("re-offer", {
   sdp: Schema.String,
   rpcMethods: optional(Schema.Array(Schema.String))
 })
@@ -325,7 +328,7 @@ export const ReOffer = wire({
  * @category server messages
  * @since 0.1.0
  */
-export const Close = wire({ type: Schema.tag("close"), code: Schema.Int, reason: text })
+export const Close = messageOf("close", { code: Schema.Int, reason: text })
 
 /**
  * Asks for {@link Stats} on the `stats` DataChannel (section 3.5).
@@ -333,7 +336,7 @@ export const Close = wire({ type: Schema.tag("close"), code: Schema.Int, reason:
  * @category server messages
  * @since 0.1.0
  */
-export const ReqStats = wire({ type: Schema.tag("req-stats") })
+export const ReqStats = messageOf("req-stats", {})
 
 /**
  * Data that a server-side API or an RPC sent to the channel (sections 4.10 and
@@ -342,7 +345,7 @@ export const ReqStats = wire({ type: Schema.tag("req-stats") })
  * @category server messages
  * @since 0.1.0
  */
-export const Push = wire({ type: Schema.tag("push"), data: Schema.Json })
+export const Push = messageOf("push", { data: Schema.Json })
 
 /**
  * Data that a server-side API or an RPC sent to the channel.
@@ -360,8 +363,7 @@ export type Push = typeof Push.Type
  * @category schemas
  * @since 0.1.0
  */
-export const MetadataPush = wire({
-  type: Schema.tag("signaling_notify_metadata_ext"),
+export const MetadataPush = /* @__PURE__ */ messageOf("signaling_notify_metadata_ext", {
   action: Schema.String,
   connectionId: Schema.String,
   key: text,
@@ -391,7 +393,7 @@ const connectionMembers = {
 
 /** A notify event; `event` is its `event_type` on the wire and its tag here. */
 const notify = <const Event extends string, const M extends Members>(event: Event, members: M) =>
-  wire({ _tag: Schema.tag(event), type: Schema.tag("notify"), ...members }, { _tag: "event_type" })
+  messageOf("notify", { _tag: Schema.tag(event), ...members }, { _tag: "event_type" })
 
 /**
  * A connection joined the channel. The first one that a connection receives is
@@ -600,43 +602,33 @@ export class InvalidMessage extends Schema.TaggedError<InvalidMessage>()("Invali
   }
 }
 
-interface Codec {
-  readonly decode: (message: Wire) => Result.Result<any, Schema.SchemaError>
-  readonly encode: (message: any) => Wire
-}
+type Schemas = Readonly<Record<string, WireSchema<any>>>
 
-/** Compiled once per schema. */
-const compile = (schemas: Readonly<Record<string, Schema.Codec<any, Wire>>>): ReadonlyMap<string, Codec> =>
-  new Map(
-    Object.entries(schemas).map(([type, schema]) => [type, {
-      decode: Schema.decodeUnknownResult(schema),
-      encode: Schema.encodeSync(schema)
-    }])
-  )
+/** Undefined for a type that is not known. What is compiled of a schema is compiled once, and kept with it. */
+const decodeAs = (type: string, schemas: Schemas, message: Wire) =>
+  Object.hasOwn(schemas, type) ? Schema.decodeUnknownResult(schemas[type]!)(message) : undefined
 
-const clientCodecs = compile(clientMessages)
-const serverCodecs = compile(serverMessages)
-const notifyCodecs = compile(notifyEvents)
+const encodeAs = (type: string, schemas: Schemas, message: unknown): Wire =>
+  Schema.encodeUnknownSync(schemas[type]!)(message)
 
 const decodeNotify = (message: Wire): Notify => {
   const eventType = typeof message.event_type === "string" ? message.event_type : ""
-  const decoded = notifyCodecs.get(eventType)?.decode(message)
+  const decoded = decodeAs(eventType, notifyEvents, message)
   return decoded !== undefined && Result.isSuccess(decoded)
     ? decoded.success
     : { _tag: "unknown", type: "notify", eventType, message }
 }
 
-const decodeWith = (
-  codecs: ReadonlyMap<string, Codec>
-) =>
-(message: Wire): Result.Result<any, InvalidMessage> => {
-  const type = message.type
-  if (typeof type !== "string") return Result.fail(new InvalidMessage({ issue: "expected a string member \"type\"" }))
-  const codec = codecs.get(type)
-  return codec === undefined
+const decode = (schemas: Schemas, message: Wire): Result.Result<any, InvalidMessage> => {
+  const { type } = message
+  if (typeof type !== "string") return invalid("expected a string member \"type\"")
+  const decoded = decodeAs(type, schemas, message)
+  return decoded === undefined
     ? Result.succeed({ type: "unknown", messageType: type, message })
-    : Result.mapError(codec.decode(message), ({ message }) => new InvalidMessage({ messageType: type, issue: message }))
+    : Result.mapError(decoded, ({ message }) => new InvalidMessage({ messageType: type, issue: message }))
 }
+
+const invalid = (issue: string) => Result.fail(new InvalidMessage({ issue }))
 
 /**
  * Parses the text of one message into a JSON object.
@@ -649,14 +641,12 @@ export const parseMessage = (input: string): Result.Result<Wire, InvalidMessage>
   try {
     message = JSON.parse(input)
   } catch {
-    return Result.fail(new InvalidMessage({ issue: "not JSON" }))
+    return invalid("not JSON")
   }
-  return typeof message === "object" && message !== null && !Array.isArray(message)
+  return Predicate.isObject(message)
     ? Result.succeed(message as Wire)
-    : Result.fail(new InvalidMessage({ issue: "expected a JSON object" }))
+    : invalid("expected a JSON object")
 }
-
-const decodeOther = decodeWith(serverCodecs)
 
 /**
  * Decodes a message from the server.
@@ -665,7 +655,7 @@ const decodeOther = decodeWith(serverCodecs)
  * @since 0.1.0
  */
 export const decodeServerMessage = (message: Wire): Result.Result<ServerMessage | UnknownMessage, InvalidMessage> =>
-  message.type === "notify" ? Result.succeed(decodeNotify(message)) : decodeOther(message)
+  message.type === "notify" ? Result.succeed(decodeNotify(message)) : decode(serverMessages, message)
 
 /**
  * Decodes a message from a client.
@@ -673,9 +663,8 @@ export const decodeServerMessage = (message: Wire): Result.Result<ServerMessage 
  * @category decoding
  * @since 0.1.0
  */
-export const decodeClientMessage: (
-  message: Wire
-) => Result.Result<ClientMessage | UnknownMessage, InvalidMessage> = decodeWith(clientCodecs)
+export const decodeClientMessage = (message: Wire): Result.Result<ClientMessage | UnknownMessage, InvalidMessage> =>
+  decode(clientMessages, message)
 
 /**
  * Encodes a message from the client. Throws a `SchemaError` for a message that
@@ -684,7 +673,7 @@ export const decodeClientMessage: (
  * @category encoding
  * @since 0.1.0
  */
-export const encodeClientMessage = (message: ClientMessage): Wire => clientCodecs.get(message.type)!.encode(message)
+export const encodeClientMessage = (message: ClientMessage): Wire => encodeAs(message.type, clientMessages, message)
 
 /**
  * Encodes a message from the server. Throws a `SchemaError` for a message that
@@ -695,7 +684,7 @@ export const encodeClientMessage = (message: ClientMessage): Wire => clientCodec
  */
 export const encodeServerMessage = (message: ServerMessage): Wire =>
   message.type !== "notify"
-    ? serverCodecs.get(message.type)!.encode(message)
+    ? encodeAs(message.type, serverMessages, message)
     : message._tag === "unknown"
     ? message.message
-    : notifyCodecs.get(message._tag)!.encode(message)
+    : encodeAs(message._tag, notifyEvents, message)

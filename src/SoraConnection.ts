@@ -12,16 +12,15 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
-import { type Options, SoraConnection } from "./internal/connection/model.ts"
+import type { Options, SoraConnection } from "./internal/connection/model.ts"
 import * as Reconnecting from "./internal/connection/reconnecting.ts"
 import type { PeerConnection } from "./PeerConnection.ts"
-import { RpcTransport } from "./RpcTransport.ts"
+import type { RpcTransport } from "./RpcTransport.ts"
 import type { SoraConnectionError } from "./SoraConnectionError.ts"
 
 export {
@@ -89,12 +88,7 @@ export const make: (
 export const layer = (
   options: Options
 ): Layer.Layer<SoraConnection | RpcTransport, SoraConnectionError, PeerConnection | Socket.WebSocketConstructor> =>
-  Layer.effectContext(
-    Effect.map(
-      make(options),
-      (connection) => Context.make(SoraConnection, connection).pipe(Context.add(RpcTransport, connection.transport))
-    )
-  )
+  Reconnecting.layer(options)
 
 /**
  * {@link layer} with its options from `Config`.

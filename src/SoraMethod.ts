@@ -14,7 +14,7 @@ import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { issueOf } from "./internal/options.ts"
-import { Struct } from "./internal/wire.ts"
+import { type Members, Struct } from "./internal/wire.ts"
 import { InvalidOptions, type ServerError } from "./SoraRpcError.ts"
 
 const TypeId = "~effect-sora-rpc/SoraMethod"
@@ -151,7 +151,7 @@ const definitionIssueOf = issueOf(Schema.Struct({
  * @category constructors
  * @since 0.1.0
  */
-export const make = <
+export const make = /* @__NO_SIDE_EFFECTS__ */ <
   const Name extends string,
   ParamsSchema extends PureSchema = Schema.Void,
   ResultSchema extends PureSchema = Schema.Codec<Schema.Json>
@@ -244,7 +244,7 @@ export const resolve: {
  * @category schemas
  * @since 0.1.0
  */
-export const Rid = Schema.Literals(["none", "r0", "r1", "r2"])
+export const Rid = /* @__PURE__ */ Schema.Literals(["none", "r0", "r1", "r2"])
 
 /**
  * A simulcast layer: `r0` is the lowest, `none` stops video.
@@ -253,6 +253,23 @@ export const Rid = Schema.Literals(["none", "r0", "r1", "r2"])
  * @since 0.1.0
  */
 export type Rid = typeof Rid.Type
+
+// What follows is annotated, so that a bundler leaves out the methods that nobody calls.
+
+const text = /* @__PURE__ */ Schema.optionalKey(Schema.String)
+const flag = /* @__PURE__ */ Schema.optionalKey(Schema.Boolean)
+
+const version = "2025.2.0"
+
+const makeKnown = /* @__NO_SIDE_EFFECTS__ */ <
+  const Name extends string,
+  const P extends Members,
+  const R extends Members
+>(
+  name: Name,
+  params: P,
+  result: R
+) => make(name, { version, params: Struct(params), result: Struct(result) })
 
 /**
  * Changes which simulcast layer this connection receives, of one sender or
@@ -265,20 +282,16 @@ export type Rid = typeof Rid.Type
  * @category methods
  * @since 0.1.0
  */
-export const RequestSimulcastRid = make("RequestSimulcastRid", {
-  version: "2025.2.0",
-  params: Struct({
-    rid: Rid,
-    senderConnectionId: Schema.optionalKey(Schema.String),
-    receiverConnectionId: Schema.optionalKey(Schema.String),
-    channelId: Schema.optionalKey(Schema.String)
-  }),
-  result: Struct({
-    channelId: Schema.String,
-    receiverConnectionId: Schema.String,
-    rid: Schema.String,
-    senderConnectionId: Schema.optionalKey(Schema.String)
-  })
+export const RequestSimulcastRid = makeKnown("RequestSimulcastRid", {
+  rid: Rid,
+  senderConnectionId: text,
+  receiverConnectionId: text,
+  channelId: text
+}, {
+  channelId: Schema.String,
+  receiverConnectionId: Schema.String,
+  rid: Schema.String,
+  senderConnectionId: text
 })
 
 /**
@@ -289,21 +302,17 @@ export const RequestSimulcastRid = make("RequestSimulcastRid", {
  * @category methods
  * @since 0.1.0
  */
-export const RequestSpotlightRid = make("RequestSpotlightRid", {
-  version: "2025.2.0",
-  params: Struct({
-    spotlightFocusRid: Rid,
-    spotlightUnfocusRid: Rid,
-    sendConnectionId: Schema.optionalKey(Schema.String),
-    recvConnectionId: Schema.optionalKey(Schema.String),
-    channelId: Schema.optionalKey(Schema.String)
-  }),
-  result: Struct({
-    channelId: Schema.String,
-    recvConnectionId: Schema.String,
-    spotlightFocusRid: Schema.String,
-    spotlightUnfocusRid: Schema.String
-  })
+export const RequestSpotlightRid = makeKnown("RequestSpotlightRid", {
+  spotlightFocusRid: Rid,
+  spotlightUnfocusRid: Rid,
+  sendConnectionId: text,
+  recvConnectionId: text,
+  channelId: text
+}, {
+  channelId: Schema.String,
+  recvConnectionId: Schema.String,
+  spotlightFocusRid: Schema.String,
+  spotlightUnfocusRid: Schema.String
 })
 
 /**
@@ -313,32 +322,29 @@ export const RequestSpotlightRid = make("RequestSpotlightRid", {
  * @category methods
  * @since 0.1.0
  */
-export const ResetSpotlightRid = make("ResetSpotlightRid", {
-  version: "2025.2.0",
-  params: Struct({
-    sendConnectionId: Schema.optionalKey(Schema.String),
-    recvConnectionId: Schema.optionalKey(Schema.String),
-    channelId: Schema.optionalKey(Schema.String)
-  }),
-  result: Struct({
-    channelId: Schema.String,
-    recvConnectionId: Schema.String
-  })
+export const ResetSpotlightRid = makeKnown("ResetSpotlightRid", {
+  sendConnectionId: text,
+  recvConnectionId: text,
+  channelId: text
+}, {
+  channelId: Schema.String,
+  recvConnectionId: Schema.String
 })
 
-/**
- * Of a method that took effect: a result that does not fit is no failure, and is handed on as it is.
- */
+/** Of a method that took effect: a result that does not fit is no failure, and is handed on as it is. */
 const orJson = <Fitting extends PureSchema>(fitting: Fitting) => Schema.Union([fitting, Schema.Json])
 
-const putMetadata = <Metadata extends PureSchema, Result extends PureSchema>(metadata: Metadata, result: Result) =>
+const putMetadata = /* @__NO_SIDE_EFFECTS__ */ <Metadata extends PureSchema, Result extends PureSchema>(
+  metadata: Metadata,
+  result: Result
+) =>
   make("PutSignalingNotifyMetadata", {
-    version: "2025.2.0",
+    version,
     params: Struct({
       metadata,
-      push: Schema.optionalKey(Schema.Boolean),
-      connectionId: Schema.optionalKey(Schema.String),
-      channelId: Schema.optionalKey(Schema.String)
+      push: flag,
+      connectionId: text,
+      channelId: text
     }),
     result
   })
@@ -357,23 +363,27 @@ const putMetadata = <Metadata extends PureSchema, Result extends PureSchema>(met
  * @category methods
  * @since 0.1.0
  */
-export const PutSignalingNotifyMetadata = {
-  ...putMetadata(Schema.Json, Schema.Json),
+export const PutSignalingNotifyMetadata = /* @__PURE__ */ Object.assign(putMetadata(Schema.Json, Schema.Json), {
   withMetadata: <Metadata extends PureSchema>(metadata: Metadata) => putMetadata(metadata, orJson(metadata))
-}
+})
 
 /** One `{ key, value }` struct per member, so that a value is checked against its own key. */
-const itemParams = <Value extends PureSchema, Key extends PureSchema>(key: Key, value: Value) =>
+const itemParams = /* @__NO_SIDE_EFFECTS__ */ <Value extends PureSchema, Key extends PureSchema>(
+  key: Key,
+  value: Value
+) =>
   Struct({
     key,
     value,
-    push: Schema.optionalKey(Schema.Boolean),
-    connectionId: Schema.optionalKey(Schema.String),
-    channelId: Schema.optionalKey(Schema.String)
+    push: flag,
+    connectionId: text,
+    channelId: text
   })
 
-const putItem = <P extends PureSchema, Result extends PureSchema>(params: P, result: Result) =>
-  make("PutSignalingNotifyMetadataItem", { version: "2025.2.0", params, result })
+const putItem = /* @__NO_SIDE_EFFECTS__ */ <P extends PureSchema, Result extends PureSchema>(
+  params: P,
+  result: Result
+) => make("PutSignalingNotifyMetadataItem", { version, params, result })
 
 /**
  * The params of {@link PutSignalingNotifyMetadataItem} for one member of the
@@ -440,10 +450,10 @@ const withMetadata = <const Fields extends Readonly<Record<string, PureSchema>>>
  * @category methods
  * @since 0.1.0
  */
-export const PutSignalingNotifyMetadataItem = {
-  ...putItem(itemParams(Schema.String, Schema.Json), Schema.Json),
-  withMetadata
-}
+export const PutSignalingNotifyMetadataItem = /* @__PURE__ */ Object.assign(
+  putItem(itemParams(Schema.String, Schema.Json), Schema.Json),
+  { withMetadata }
+)
 
 /**
  * The methods that Sora 2025.2 grants over RPC (section 4.2).

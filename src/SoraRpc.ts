@@ -136,13 +136,7 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<SoraRpc["Service"], InvalidOptions, RpcTransport.RpcTransport | Scope.Scope> {
   yield* checkOptions(options)
   const transport = yield* RpcTransport.RpcTransport
-  const client = yield* Client.make(transport, {
-    defaultTimeout: options.defaultTimeout ?? "5 seconds",
-    checkMethods: options.checkMethods ?? true,
-    maxInFlight: options.maxInFlight ?? 32,
-    maxQueued: options.maxQueued ?? 65_536,
-    whenDisconnected: options.whenDisconnected ?? "wait"
-  })
+  const client = yield* Client.make(transport, options)
   return SoraRpc.of({ methods: Effect.sync(transport.methodsUnsafe), call: client.call, notify: client.notify })
 })
 
@@ -162,7 +156,7 @@ export const layerWith = (options: Options): Layer.Layer<SoraRpc, InvalidOptions
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<SoraRpc, InvalidOptions, RpcTransport.RpcTransport> = layerWith({})
+export const layer: Layer.Layer<SoraRpc, InvalidOptions, RpcTransport.RpcTransport> = /* @__PURE__ */ layerWith({})
 
 /**
  * The service with your own handlers in place of Sora, for tests: no network,
@@ -204,7 +198,7 @@ export const layerTest = <R = never>(
     })
   )
 
-const wrap = <M extends SoraMethod.Any>(method: M) =>
+const wrap = /* @__NO_SIDE_EFFECTS__ */ <M extends SoraMethod.Any>(method: M) =>
 (
   ...args: SoraMethod.Arguments<M, CallOptions>
 ): Effect.Effect<SoraMethod.Result<M>, RpcError | TimeoutError | Disconnected, SoraRpc> =>

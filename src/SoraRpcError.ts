@@ -241,7 +241,7 @@ export class Disconnected extends Schema.TaggedError<Disconnected>()("Disconnect
  * @category errors
  * @since 0.1.0
  */
-export const SoraRpcError = Schema.Union([RpcError, TimeoutError, Disconnected])
+export const SoraRpcError = /* @__PURE__ */ Schema.Union([RpcError, TimeoutError, Disconnected])
 
 /**
  * How a call fails: one of these three.

@@ -29,4 +29,4 @@ export const layerWith = (configuration: RTCConfiguration): Layer.Layer<PeerConn
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<PeerConnection.PeerConnection> = layerWith({})
+export const layer: Layer.Layer<PeerConnection.PeerConnection> = /* @__PURE__ */ layerWith({})

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
+import { layerOfPage } from "../internal/connection/reconnecting.ts"
 import * as Wired from "../internal/connection/wired.ts"
 import type { PeerConnection } from "../PeerConnection.ts"
 import * as SoraConnection from "../SoraConnection.ts"
@@ -66,7 +67,7 @@ export const layerPlatform = (
 export const layer = (
   options: Options
 ): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
-  Wired.layer(options, layerPlatform())
+  Wired.layer(options, layerPlatform(), layerOfPage)
 
 /**
  * {@link layer} with its options from `Config`.
@@ -113,7 +114,7 @@ export const layerMap = (
  * @category accessors
  * @since 0.1.0
  */
-export const tracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConnection> = Stream.unwrap(
+export const tracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConnection> = /* @__PURE__ */ Stream.unwrap(
   // The page's RTCPeerConnection made them.
-  Effect.map(SoraConnection.SoraConnection, ({ tracks }) => tracks as Stream.Stream<RTCTrackEvent>)
+  /* @__PURE__ */ Effect.map(SoraConnection.SoraConnection, ({ tracks }) => tracks as Stream.Stream<RTCTrackEvent>)
 )

@@ -1,5 +1,5 @@
 /**
- * A DataChannel as calling and connecting both see it.
+ * A DataChannel as calling and connecting both see it, and how it is listened to.
  */
 
 /**
@@ -27,4 +27,40 @@ export interface DataChannelLike {
     type: "open" | "message" | "close" | "error" | "bufferedamountlow",
     listener: (event: any) => void
   ): void
+}
+
+/** What tells of events: a channel, or a peer connection. */
+interface Target<Type extends string> {
+  addEventListener(type: Type, listener: (event: any) => void): void
+  removeEventListener(type: Type, listener: (event: any) => void): void
+}
+
+/**
+ * Listens, and returns what takes the listeners off again, which never throws.
+ *
+ * @internal
+ */
+export const listen = <Type extends string>(
+  target: Target<Type>,
+  listeners: { readonly [T in Type]?: (event: any) => void }
+): () => void => {
+  if ("binaryType" in target) target.binaryType = "arraybuffer"
+  const each = Object.entries(listeners) as Array<[Type, (event: any) => void]>
+  for (const [type, listener] of each) target.addEventListener(type, listener)
+  return () => {
+    for (const [type, listener] of each) letGo(() => target.removeEventListener(type, listener))
+  }
+}
+
+/**
+ * Takes a listener off, or closes: what fails there has no other consequence.
+ *
+ * @internal
+ */
+export const letGo = (run: () => void): void => {
+  try {
+    run()
+  } catch {
+    // as above
+  }
 }

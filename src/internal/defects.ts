@@ -3,7 +3,6 @@
  * caller's fiber, a listener, a WebRTC implementation. Its owner is told once, as
  * of any uncaught exception, and no other call may suffer from it.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 
 /**
@@ -27,10 +26,7 @@ export const report = (defect: unknown): void => {
  * @internal
  */
 export const reported = (effect: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.catchCause(effect, (cause) =>
-    Cause.hasInterruptsOnly(cause)
-      ? Effect.failCause(cause)
-      : Effect.sync(() => report(Cause.squash(cause))))
+  Effect.catchDefect(effect, (defect) => Effect.sync(() => report(defect)))
 
 /**
  * Runs what must not throw into the code that calls it.

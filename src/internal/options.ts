@@ -60,12 +60,17 @@ export const Count = Schema.Number.check(
 export const issueOf = (schema: Schema.Codec<any, any>): (options: unknown) => string | undefined => {
   const decode = Schema.decodeUnknownResult(schema, { onExcessProperty: "error", errors: "all" })
   return (options) => {
-    const decoded = decode(options)
-    if (Result.isSuccess(decoded)) return undefined
-    const issues = format(decoded.failure.issue).issues.map(({ message, path = [] }) =>
-      [path.map(String).join("."), message].filter((text) => text !== "").join(": ")
-    )
-    return issues.join("; ")
+    try {
+      const decoded = decode(options)
+      return Result.isSuccess(decoded) ?
+        undefined :
+        format(decoded.failure.issue).issues.map(({ message, path = [] }) =>
+          [path.map(String).join("."), message].filter((text) => text !== "").join(": ")
+        ).join("; ")
+    } catch {
+      // A getter of theirs threw; what it said may be a secret too.
+      return "they cannot be read"
+    }
   }
 }
 

@@ -28,47 +28,10 @@ export const UserLabel: RegExp = /^#[a-zA-Z0-9][a-zA-Z0-9-]{1,30}$/
  */
 export const isUserLabel = (label: string): boolean => label.startsWith("#")
 
-/**
- * Codes of the WebSocket's Close (section 2.11).
- *
- * @internal
- */
-export const CloseCode = {
-  Normal: 1000,
-  GoingAway: 1001,
-  /** Every refusal and every failure of signaling; the reason says which. */
-  SignalingFailure: 4490
-} as const
-
-/**
- * Reasons of the Close, and of the `close` message (section 2.11).
- *
- * @internal
- */
-export const CloseReason = {
-  /** With 1000. */
-  TypeDisconnect: "TYPE-DISCONNECT",
-  DisconnectedApi: "DISCONNECTED-API",
-  LifetimeExpired: "LIFETIME-EXPIRED",
-  /** With 4490. */
-  InvalidMessage: "INVALID-MESSAGE",
-  InternalError: "INTERNAL-ERROR",
-  Timeout: "TIMEOUT",
-  PongTimeout: "PONG-TIMEOUT-ERROR",
-  DuplicatedChannelId: "DUPLICATED-CHANNEL-ID"
-} as const
-
-/**
- * Reasons of a client's `disconnect` (section 2.10).
- *
- * @internal
- */
-export const DisconnectMessageReason = {
-  NoError: "NO-ERROR",
-  SocketClosed: "WEBSOCKET-ONCLOSE",
-  SocketFailed: "WEBSOCKET-ONERROR",
-  InternalError: "INTERNAL-ERROR"
-} as const
+// One export each, so that a bundler takes those that are used.
+export * as CloseCode from "./protocol/closeCode.ts"
+export * as CloseReason from "./protocol/closeReason.ts"
+export * as DisconnectMessageReason from "./protocol/disconnectMessageReason.ts"
 
 /**
  * The largest message of a DataChannel, in bytes as it is on the wire (section 3.7).

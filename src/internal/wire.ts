@@ -24,7 +24,7 @@ export interface Struct<M extends Members>
 {}
 
 interface Renaming {
-  readonly struct: SchemaAST.AST
+  readonly struct: Schema.Struct<Members>
   /** From the name here to the name on the wire. */
   readonly wireNames: Readonly<Record<string, string>>
 }
@@ -34,11 +34,11 @@ const renamings = new WeakMap<SchemaAST.AST, Renaming>()
 
 /**
  * The struct behind a {@link Struct}, and its names on the wire: for a codec that
- * renames and converts in one pass.
+ * renames and converts in one pass, and for a struct with some of its members.
  *
  * @internal
  */
-export const renamingOf = (ast: SchemaAST.AST): Renaming => renamings.get(ast) ?? { struct: ast, wireNames: {} }
+export const renamingOf = (ast: SchemaAST.AST): Renaming | undefined => renamings.get(ast)
 
 /**
  * A struct whose members are camelCase here and snake_case on the wire, as those
@@ -64,6 +64,6 @@ export const Struct = <const M extends Members>(
   const wireNames = Object.fromEntries(Object.keys(members).map((name) => [name, names[name] ?? camelToSnake(name)]))
   // The names are computed, so that the compiler does not know them.
   const schema = struct.pipe(Schema.encodeKeys(wireNames as {})) as Schema.Constraint as Struct<M>
-  renamings.set(schema.ast, { struct: struct.ast, wireNames })
+  renamings.set(schema.ast, { struct, wireNames })
   return schema
 }

@@ -90,7 +90,7 @@ export const layerPlatform = (
 export const layer = (
   options: Options
 ): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
-  Wired.layer(options, layerPlatform(peerConfig(options)))
+  Wired.layer(options, layerPlatform(peerConfig(options)), SoraConnection.layer)
 
 /**
  * {@link layer} with its options from `Config`.

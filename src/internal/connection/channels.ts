@@ -4,13 +4,16 @@
  * the application's own channels to whoever listens; everything else is an
  * event.
  */
-import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
+import { ChannelClosed, ClientFault, type DisconnectReason } from "../../DisconnectReason.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
+import type { RpcChannel } from "../../RpcChannel.ts"
 import type * as Signaling from "../../Signaling.ts"
+import { Unavailable } from "../../SoraRpcError.ts"
+import { listen } from "../dataChannel.ts"
 import { MaxSignalingBytes } from "../limits.ts"
 import { isUserLabel } from "../protocol.ts"
 import * as Channel from "../rpc/channel.ts"
-import { type Labelled, letGo, listen, sendText } from "../signaling/labelled.ts"
+import { type Labelled, sendText } from "../signaling/labelled.ts"
 import type { Event } from "./state.ts"
 
 /** @internal */
@@ -20,7 +23,7 @@ export interface Channels {
   /** False when the label has no open channel. */
   readonly send: (label: string, text: string) => boolean
   /** The `rpc` channel, once it is open. */
-  readonly rpc: () => Channel.RpcChannel | undefined
+  readonly rpc: () => RpcChannel | undefined
   readonly endRpc: (reason: DisconnectReason) => void
   /** Those of the application, by label. */
   readonly own: () => ReadonlyMap<string, DataChannelLike>
@@ -29,17 +32,14 @@ export interface Channels {
 }
 
 /** What the server's SDP allows, in bytes (RFC 8841: 65,536 when it does not say, 0 is no limit). */
-const maxMessageBytes = ({ sdp }: Signaling.Offer) => {
-  const announced = /^a=max-message-size:(\d+)/m.exec(sdp)?.[1]
-  const bytes = announced === undefined ? 65_536 : Number(announced)
-  return bytes === 0 ? Channel.MaxMessageBytes : bytes
-}
+const maxMessageBytes = ({ sdp }: Signaling.Offer) =>
+  Number(/^a=max-message-size:(\d+)/m.exec(sdp)?.[1] ?? 65_536) || Channel.MaxMessageBytes
 
 /** @internal */
 export const make = (post: (event: Event) => void, maxInflatedBytes: number | undefined): Channels => {
   const channels = new Map<string, Labelled>()
   const listeners: Array<() => void> = []
-  let rpc: Channel.Ended<Channel.RpcChannel> | undefined
+  let rpc: Channel.Ended<RpcChannel> | undefined
 
   const endRpc = (reason: DisconnectReason) => rpc?.end(reason)
 
@@ -54,15 +54,13 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
       if (!current()) return
       if (label === "rpc") {
         endRpc(new ChannelClosed({ label }))
-        rpc = Channel.fromDataChannel(guarded(channel, post), {
+        rpc = Channel.fromDataChannel(channel, {
           compress,
           maxInflatedBytes,
-          maxMessageBytes: maxMessageBytes(offer),
-          // The connection ends it, which may learn a better reason than that it closed.
-          endsWithChannel: false
+          maxMessageBytes: maxMessageBytes(offer)
         })
       }
-      post({ _tag: "ChannelOpen", label })
+      post({ _tag: "Channel", label, is: "open" })
     })
     const message = ({ data }: { readonly data: unknown }) => {
       if (label === "rpc" || isUserLabel(label)) return
@@ -74,14 +72,19 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
       }
       post({ _tag: "ChannelMessage", label, text })
     }
-    const closed = (detail?: string) => {
+    const closed = (reason: ChannelClosed) => {
       if (!current()) return
       channels.delete(label)
-      post(detail === undefined ? { _tag: "ChannelClosed", label } : { _tag: "ChannelClosed", label, detail })
+      post(reason)
     }
-    post({ _tag: "ChannelAdded", label })
+    post({ _tag: "Channel", label, is: "connecting" })
     listeners.push(
-      listen(channel, { open, message, close: () => closed(), error: () => closed("it reported an error") })
+      listen(channel, {
+        open,
+        message,
+        close: () => closed(new ChannelClosed({ label })),
+        error: () => closed(new ChannelClosed({ label, detail: "it reported an error" }))
+      })
     )
     // A label that comes again replaces the first one (section 3.2).
     previous?.channel.close()
@@ -91,7 +94,7 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
   return {
     attach: heard(post, attach),
     send: (label, text) => sendText(channels.get(label), text),
-    rpc: () => rpc?.channel,
+    rpc: () => rpc && guarded(rpc.channel, post),
     endRpc,
     own: () =>
       new Map(
@@ -114,37 +117,24 @@ export const heard =
     try {
       listener(...args)
     } catch (cause) {
-      post({ _tag: "Fault", cause })
+      post(new ClientFault({ cause }))
     }
   }
 
-/** What the RPC client uses of a channel; what throws there is the end of the connection, and not of a call. */
-const guarded = (channel: DataChannelLike, post: (event: Event) => void): DataChannelLike => {
-  const orElse = <A>(get: () => A, instead: A): A => {
+/** What throws in the channel when the RPC client asks it is the end of the connection, and not of a call. */
+const guarded = (channel: RpcChannel, post: (event: Event) => void): RpcChannel => {
+  const orElse = <A>(get: () => A, instead: () => A): A => {
     try {
       return get()
     } catch (cause) {
-      post({ _tag: "Fault", cause })
-      return instead
+      post(new ClientFault({ cause }))
+      return instead()
     }
   }
   return {
-    label: channel.label,
-    get readyState() {
-      return orElse(() => channel.readyState, "closed")
-    },
-    get bufferedAmount() {
-      return orElse(() => channel.bufferedAmount, Infinity)
-    },
-    get bufferedAmountLowThreshold() {
-      return channel.bufferedAmountLowThreshold
-    },
-    set bufferedAmountLowThreshold(bytes) {
-      channel.bufferedAmountLowThreshold = bytes
-    },
-    send: (data) => channel.send(data),
-    close: () => channel.close(),
-    addEventListener: (type, listener) => channel.addEventListener(type, listener),
-    removeEventListener: (type, listener) => letGo(() => channel.removeEventListener(type, listener))
+    ...channel,
+    isWritable: () => orElse(channel.isWritable, () => false),
+    sendUnsafe: (frame) =>
+      orElse(() => channel.sendUnsafe(frame), () => new Unavailable({ detail: "the channel is closed" }))
   }
 }

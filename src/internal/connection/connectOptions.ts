@@ -2,13 +2,15 @@
  * The options of a connection, checked before anything is dialled.
  */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Signaling from "../../Signaling.ts"
-import { InvalidOptions, SoraConnectionError } from "../../SoraConnectionError.ts"
-import { Count, issueOf, Time } from "../options.ts"
+import { type InvalidOptions, SoraConnectionError } from "../../SoraConnectionError.ts"
+import { check as checkWith, Count, Time } from "../options.ts"
 import { UserLabel } from "../protocol.ts"
+import { type Members, renamingOf } from "../wire.ts"
 import type { Options } from "./model.ts"
 
 /** What of a URL does not fit; never the URL, which may hold a token. */
@@ -28,11 +30,12 @@ const SignalingUrls = Schema.Array(Schema.String.check(Schema.makeFilter(urlIssu
 )
 
 /** RFC 9110, section 5: what Node would throw for, naming the value. */
-const HeaderName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const HeaderName = /^[\w!#$%&'*+\-.^`|~]+$/
 // oxlint-disable-next-line no-control-regex -- those are what may not be in it
 const HeaderValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
-const Headers = Schema.declare(
+// Annotated, so that a bundler leaves it out of a page.
+const Headers = /* @__PURE__ */ Schema.declare(
   (input): input is Readonly<Record<string, string>> =>
     typeof input === "object" && input !== null &&
     Object.entries(input).every(([name, value]) =>
@@ -43,7 +46,7 @@ const Headers = Schema.declare(
 
 const Media = Schema.declare(
   (input): input is NonNullable<Options["media"]> =>
-    typeof input === "object" && input !== null && "getTracks" in input && typeof input.getTracks === "function",
+    Predicate.hasProperty(input, "getTracks") && typeof input.getTracks === "function",
   { expected: "a MediaStream" }
 )
 
@@ -60,33 +63,10 @@ const Metadata = Schema.declare(
   { expected: "a JSON value, or a Redacted one" }
 )
 
-const Own = Schema.Struct({
-  signalingUrls: SignalingUrls,
-  metadata: Schema.optional(Metadata),
-  headers: Schema.optional(Headers),
-  media: Schema.optional(Media),
-  connectTimeout: Schema.optional(Time),
-  attemptDelay: Schema.optional(Time),
-  openTimeout: Schema.optional(Time),
-  disconnectTimeout: Schema.optional(Time),
-  maxInflatedBytes: Schema.optional(Count),
-  reconnect: Schema.optional(Again),
-  retryConnect: Schema.optional(Again)
-})
+/** A member of `connect` that is not the caller's to set. */
+const Ours = Schema.optionalKey(Schema.Any.check(Schema.makeFilter(() => "it is set by this library")))
 
-/** Members of `connect` that are not the caller's to set; `metadata` has its own place above. */
-const Ours = new Set([
-  "type",
-  "metadata",
-  "sdp",
-  "soraClient",
-  "libwebrtc",
-  "environment",
-  "redirect",
-  "dataChannelSignaling"
-])
-
-const channelsIssue = ({ dataChannels = [] }: Signaling.Connect): string | undefined => {
+const channelsIssue = (dataChannels: ReadonlyArray<{ readonly label: string }>): string | undefined => {
   const labels = dataChannels.map(({ label }) => label)
   return labels.some((label) => !UserLabel.test(label))
     ? "a label must be # and 2 to 31 letters, digits and hyphens, such as #chat"
@@ -95,47 +75,63 @@ const channelsIssue = ({ dataChannels = [] }: Signaling.Connect): string | undef
     : undefined
 }
 
-const Members = Schema.toType(Signaling.Connect).check(
-  Schema.makeFilter((connect) => connect.channelId === "" ? { path: ["channelId"], issue: "it is empty" } : undefined),
-  Schema.makeFilter((connect) => {
-    const issue = channelsIssue(connect)
-    return issue === undefined ? undefined : { path: ["dataChannels"], issue }
-  })
-)
-
-const ownIssue = issueOf(Own)
-const membersIssue = issueOf(Members)
-
-const find = (options: Options): string | undefined => {
-  const own: Record<string, unknown> = {}
-  const members: Record<string, unknown> = {}
-  const issues: Array<string | undefined> = []
-  for (const [name, value] of Object.entries(options)) {
-    if (name in Own.fields) own[name] = value
-    else if (Ours.has(name)) issues.push(`${name}: it is set by this library`)
-    else members[name] = value
-  }
-  issues.unshift(ownIssue(own), membersIssue({ ...members, type: "connect" }))
-  if (options.media != null && options.role === "recvonly") issues.push("media is given, and role is recvonly")
-  const found = issues.filter((issue) => issue !== undefined)
-  return found.length === 0 ? undefined : found.join("; ")
+const fields = {
+  ...renamingOf(Signaling.Connect.ast)!.struct.fields,
+  type: Ours,
+  sdp: Ours,
+  soraClient: Ours,
+  libwebrtc: Ours,
+  environment: Ours,
+  redirect: Ours,
+  dataChannelSignaling: Ours,
+  role: Signaling.Role,
+  channelId: Schema.String.check(Schema.makeFilter((id) => id !== "" || "it is empty")),
+  dataChannels: Schema.optionalKey(
+    Schema.Array(Signaling.DataChannelOptions).check(Schema.makeFilter(channelsIssue))
+  ),
+  metadata: Schema.optional(Metadata),
+  signalingUrls: SignalingUrls,
+  media: Schema.optional(Media),
+  connectTimeout: Schema.optional(Time),
+  attemptDelay: Schema.optional(Time),
+  openTimeout: Schema.optional(Time),
+  disconnectTimeout: Schema.optional(Time),
+  maxInflatedBytes: Schema.optional(Count),
+  reconnect: Schema.optional(Again),
+  retryConnect: Schema.optional(Again)
 }
+
+/** @internal */
+export const toConnectionError = (reason: InvalidOptions): SoraConnectionError => new SoraConnectionError({ reason })
 
 /**
  * Fails when the options do not fit.
  *
  * @internal
  */
-export const check = (options: Options): Effect.Effect<void, SoraConnectionError> =>
-  Effect.suspend(() => {
-    let issue: string | undefined
-    try {
-      issue = find(options)
-    } catch {
-      // A getter of theirs threw; what it said may be a secret too.
-      issue = "they cannot be read"
-    }
-    return issue === undefined
-      ? Effect.void
-      : Effect.fail(new SoraConnectionError({ reason: new InvalidOptions({ issue }) }))
-  })
+export type Check = (options: Options) => Effect.Effect<void, SoraConnectionError>
+
+const makeCheck = /* @__NO_SIDE_EFFECTS__ */ (headers: Members): Check => {
+  const check = checkWith(
+    Schema.toType(Schema.Struct({ ...fields, ...headers })).check(
+      Schema.makeFilter(({ media, role }) =>
+        media !== undefined && role === "recvonly" ? "media is given, and role is recvonly" : undefined
+      )
+    )
+  )
+  return (options) => Effect.mapError(check(options), toConnectionError)
+}
+
+/**
+ * For where a WebSocket takes headers.
+ *
+ * @internal
+ */
+export const check: Check = makeCheck({ headers: /* @__PURE__ */ Schema.optional(Headers) })
+
+/**
+ * For a page.
+ *
+ * @internal
+ */
+export const checkWithoutHeaders: Check = makeCheck({})

@@ -35,11 +35,6 @@ const errorOf = (reason: DisconnectReason): SoraConnectionErrorReason =>
 const goodbye = (state: State, reason: DisconnectReason): Command | undefined => {
   const say = (reason: string, ways = usualWays(state)) => send({ type: "disconnect", reason }, ways)
   switch (reason._tag) {
-    case "Released":
-    case "ChannelClosed":
-    case "Redirected":
-      // Before the offer there is nothing to disconnect: the WebSocket is closed, and that is all.
-      return offerOf(state) === undefined ? undefined : say(Reason.NoError)
     case "SocketLost":
     case "ServerClosed":
       return state.switched === undefined
@@ -49,17 +44,20 @@ const goodbye = (state: State, reason: DisconnectReason): Command | undefined =>
       return say(Reason.InternalError)
     case "PeerFailed":
       return undefined
+    default:
+      // Before the offer there is nothing to disconnect: the WebSocket is closed, and that is all.
+      return offerOf(state) === undefined ? undefined : say(Reason.NoError)
   }
 }
-
-const hasClosed = ({ channels, url }: State) => url === undefined && channels.size === 0
 
 const released = (state: State, reason: DisconnectReason): Step =>
   stay({ ...state, phase: { _tag: "Ended", reason } }, { _tag: "Release" })
 
 /** Whether the server has closed its side. */
 const checkClosed = (state: State): Step =>
-  state.phase._tag === "Ending" && hasClosed(state) ? released(state, state.phase.reason) : stay(state)
+  state.phase._tag === "Ending" && state.url === undefined && state.channels.size === 0
+    ? released(state, state.phase.reason)
+    : stay(state)
 
 /**
  * What happens after the goodbye: the server closes its side, or has had its
@@ -74,8 +72,8 @@ export const whileEnding = (state: State, event: Event): Step => {
       return event.node === state.node ? checkClosed({ ...state, url: undefined }) : stay(state)
     case "ChannelClosed":
       return checkClosed(withoutChannel(state, event.label))
-    case "TimeOver":
-      return event.alarm._tag === "Goodbye" ? released(state, state.phase.reason) : stay(state)
+    case "GoodbyeOver":
+      return released(state, state.phase.reason)
     default:
       return stay(state)
   }
@@ -91,12 +89,12 @@ export const end = (task: Task, state: State, reason: DisconnectReason, error = 
   if (isOver(state)) return stay(state)
   const told: Command = { _tag: "End", reason, error }
   const said = goodbye(state, reason)
-  if (said === undefined) return and(stay(state, told), (state) => released(state, reason))
+  if (said === undefined) return stay({ ...state, phase: { _tag: "Ended", reason } }, told, { _tag: "Release" })
   const patience = state.phase._tag === "Connected"
     ? task.disconnectTimeout
     : Duration.min(task.disconnectTimeout, EarlyPatience)
   return and(
-    stay({ ...state, phase: { _tag: "Ending", reason } }, told, said, wait(patience, { _tag: "Goodbye" })),
+    stay({ ...state, phase: { _tag: "Ending", reason } }, told, said, wait(patience, { _tag: "GoodbyeOver" })),
     checkClosed
   )
 }

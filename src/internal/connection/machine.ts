@@ -11,8 +11,7 @@
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import {
-  ChannelClosed,
-  ClientFault,
+  type ChannelClosed,
   type DisconnectReason,
   PeerFailed,
   Redirected,
@@ -23,15 +22,15 @@ import * as Signaling from "../../Signaling.ts"
 import { ConnectTimeout, type SoraConnectionErrorReason, TooManyRedirects } from "../../SoraConnectionError.ts"
 import { MaxSignalingBytes, tooLong } from "../limits.ts"
 import { end, whileEnding } from "./ending.ts"
-import type { SignalingEvent } from "./model.ts"
 import {
-  type Alarm,
   and,
   type Event,
   isOpen,
   isOver,
   offerOf,
+  type Phase,
   type Question,
+  seen,
   send,
   type State,
   stay,
@@ -56,17 +55,11 @@ const DisconnectedGrace = Duration.seconds(10)
  */
 const ReasonGrace = Duration.millis(500)
 
-const waitingFor = ({ phase }: State): string => {
-  switch (phase._tag) {
-    case "Dialling":
-      return "a signaling URL to open"
-    case "AwaitingOffer":
-      return "the server's offer"
-    case "Negotiating":
-      return "the SDP exchange"
-    default:
-      return "the WebRTC connection"
-  }
+const WaitingFor: { readonly [Tag in Phase["_tag"]]?: string } = {
+  Dialling: "a signaling URL to open",
+  AwaitingOffer: "the server's offer",
+  Negotiating: "the SDP exchange",
+  Joining: "the WebRTC connection"
 }
 
 // ------------------------------------------------------------------ getting there
@@ -153,20 +146,17 @@ const onMessage = (
     }
     case "ping":
       return message.stats === true
-        ? stay(state, { _tag: "CollectStatistics", asked: { type: "pong", way } })
+        ? stay(state, { _tag: "CollectStatistics", type: "pong", way })
         : stay(state, send({ type: "pong" }, [way]))
     case "req-stats":
-      return stay(state, { _tag: "CollectStatistics", asked: { type: "stats", way } })
+      return stay(state, { _tag: "CollectStatistics", type: "stats", way })
     case "notify":
-      return stay(state, { _tag: "Tell", event: { _tag: "Notify", notify: message } })
+      return stay(state, { _tag: "Notify", notify: message })
     case "push":
-      return stay(state, { _tag: "Tell", event: { _tag: "Push", push: message } })
+      return stay(state, { _tag: "Push", push: message })
     case "switched": {
       const ignoreSocket = message.ignoreDisconnectWebsocket ?? offerOf(state)?.ignoreDisconnectWebsocket ?? false
-      return and(
-        stay({ ...state, switched: { ignoreSocket } }, { _tag: "Tell", event: { _tag: "Switched" } }),
-        checkSwitched
-      )
+      return and(stay({ ...state, switched: { ignoreSocket } }, { _tag: "Switched" }), checkSwitched)
     }
     case "close":
       return end(task, state, new ServerClosed({ code: message.code, reason: message.reason ?? "" }))
@@ -185,10 +175,7 @@ const onText = (task: Task, state: State, text: string, way: Way): Step => {
   }
   const parsed = Signaling.parseMessage(text)
   if (Result.isFailure(parsed)) return onInvalid(task, state, parsed.failure)
-  const event: SignalingEvent = way === WebSocketWay
-    ? { direction: "received", transport: "websocket", message: parsed.success }
-    : { direction: "received", transport: "datachannel", label: way.label, message: parsed.success }
-  return and(stay(state, { _tag: "Tell", event: { _tag: "Message", event } }), (state) => {
+  return and(stay(state, { _tag: "Message", event: seen("received", way, parsed.success) }), (state) => {
     const decoded = Signaling.decodeServerMessage(parsed.success)
     return Result.isFailure(decoded)
       ? onInvalid(task, state, decoded.failure)
@@ -227,7 +214,7 @@ const onPeerState = (task: Task, before: State, peerState: string): Step => {
     case "closed":
       return end(task, state, new PeerFailed({ state: peerState }))
     case "disconnected":
-      return stay(state, wait(DisconnectedGrace, { _tag: "Peer", change }))
+      return stay(state, wait(DisconnectedGrace, { _tag: "PeerOver", change }))
     default:
       return stay(state)
   }
@@ -237,30 +224,7 @@ const onChannelClosed = (task: Task, before: State, closed: ChannelClosed): Step
   const state = withoutChannel(before, closed.label)
   return state.url === undefined
     ? end(task, state, closed)
-    : stay(state, wait(ReasonGrace, { _tag: "Reason", closed }))
-}
-
-const onTimeOver = (task: Task, state: State, alarm: Alarm): Step => {
-  switch (alarm._tag) {
-    case "Connect":
-      return state.phase._tag === "Connected"
-        ? stay(state)
-        : end(
-          task,
-          state,
-          new Released(),
-          new ConnectTimeout({ waitingFor: waitingFor(state), timeout: task.connectTimeout })
-        )
-    case "Goodbye":
-      return stay(state)
-    case "Reason":
-      return end(task, state, alarm.closed)
-    case "Peer":
-      // Unless it came back meanwhile, even for a moment.
-      return alarm.change === state.peer.change
-        ? end(task, state, new PeerFailed({ state: "disconnected" }))
-        : stay(state)
-  }
+    : stay(state, wait(ReasonGrace, { _tag: "ReasonOver", closed }))
 }
 
 /** A renegotiation that fails on a running connection ends it: the server waits for the answer. */
@@ -268,11 +232,6 @@ const lostBy = (reason: SoraConnectionErrorReason): DisconnectReason =>
   reason._tag === "NegotiationFailed"
     ? new PeerFailed({ state: `unable to renegotiate (${reason.step})` })
     : new Released()
-
-const withChannel = (state: State, label: string, is: "connecting" | "open"): State => ({
-  ...state,
-  channels: new Map(state.channels).set(label, is)
-})
 
 /**
  * The first state, and what is to be done first.
@@ -290,7 +249,7 @@ export const start = (task: Task): Step =>
       rpcMethods: [],
       switched: undefined
     },
-    wait(task.connectTimeout, { _tag: "Connect" }),
+    wait(task.connectTimeout, { _tag: "ConnectOver" }),
     { _tag: "Dial", node: 0, urls: task.urls }
   )
 
@@ -319,16 +278,14 @@ const whileAlive = (task: Task, state: State, event: Event): Step => {
         ? stay(closed)
         : end(task, closed, event.reason, event.invalid)
     }
-    case "ChannelAdded":
-      return stay(withChannel(state, event.label, "connecting"))
-    case "ChannelOpen":
-      return and(checkReady(task, withChannel(state, event.label, "open")), checkSwitched)
+    case "Channel": {
+      const channels = new Map(state.channels).set(event.label, event.is)
+      return and(checkReady(task, { ...state, channels }), checkSwitched)
+    }
     case "ChannelMessage":
       return onText(task, state, event.text, { label: event.label })
-    case "ChannelClosed": {
-      const { detail, label } = event
-      return onChannelClosed(task, state, new ChannelClosed(detail === undefined ? { label } : { label, detail }))
-    }
+    case "ChannelClosed":
+      return onChannelClosed(task, state, event)
     case "PeerState":
       return onPeerState(task, state, event.state)
     case "Candidate": {
@@ -340,16 +297,28 @@ const whileAlive = (task: Task, state: State, event: Event): Step => {
     case "Answered":
       return onAnswered(task, state, event.to, event.sdp)
     case "Statistics": {
-      const { asked: { type, way }, reports } = event
+      const { reports, type, way } = event
       return stay(state, send(type === "pong" ? { type, stats: reports } : { type, reports }, [way]))
     }
     case "Failed":
       return end(task, state, lostBy(event.reason), event.reason)
-    case "TimeOver":
-      return onTimeOver(task, state, event.alarm)
+    case "ConnectOver": {
+      if (state.phase._tag === "Connected") return stay(state)
+      const waitingFor = WaitingFor[state.phase._tag]!
+      const error = new ConnectTimeout({ waitingFor, timeout: task.connectTimeout })
+      return end(task, state, new Released(), error)
+    }
+    case "ReasonOver":
+      return end(task, state, event.closed)
+    case "PeerOver":
+      // Unless it came back meanwhile, even for a moment.
+      return event.change === state.peer.change
+        ? end(task, state, new PeerFailed({ state: "disconnected" }))
+        : stay(state)
+    case "GoodbyeOver":
+      return stay(state)
     case "Released":
-      return end(task, state, new Released())
-    case "Fault":
-      return end(task, state, new ClientFault({ cause: event.cause }))
+    case "ClientFault":
+      return end(task, state, event)
   }
 }

@@ -2,14 +2,13 @@
  * The peer connection of a session: made for the server's first offer, answers
  * each one, and says what happens to it.
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import type { PeerConnection, PeerConnectionLike, TrackEvent } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
 import { NegotiationFailed, SoraConnectionError } from "../../SoraConnectionError.ts"
+import { listen } from "../dataChannel.ts"
 import { sdpIssue } from "../limits.ts"
-import { letGo } from "../signaling/labelled.ts"
 import { type Channels, heard } from "./channels.ts"
 import * as Media from "./media.ts"
 import type { Options } from "./model.ts"
@@ -19,8 +18,8 @@ import type { Event, Question } from "./state.ts"
 export interface Negotiation {
   /** Answers the server; the first time it makes the peer. One at a time. */
   readonly answer: (offer: Signaling.Offer, to: Question) => Effect.Effect<string, SoraConnectionError>
-  /** Waits for the first offer. */
-  readonly peer: Effect.Effect<PeerConnectionLike>
+  /** Since the first answer. */
+  readonly peer: () => PeerConnectionLike | undefined
   /** The statistics of the peer as JSON; none where there is no peer, or it has none to give. */
   readonly statistics: Effect.Effect<Array<any>>
 }
@@ -34,7 +33,7 @@ const step = <A>(name: string, run: () => Promise<A>) =>
 /** An event of ICE as the message that tells Sora of it; nothing for the end of candidates (section 2.5). */
 const toMessage = (event: { readonly candidate?: any }): Signaling.ClientMessage | undefined => {
   if (!event.candidate?.candidate) return undefined
-  const json = typeof event.candidate.toJSON === "function" ? event.candidate.toJSON() : event.candidate
+  const json = event.candidate.toJSON?.() ?? event.candidate
   const { candidate, sdpMid, sdpMLineIndex, usernameFragment } = json
   const members = Object.entries({ sdpMid, sdpMLineIndex, usernameFragment }).filter(([, value]) => value != null)
   return { type: "candidate", candidate, ...Object.fromEntries(members) }
@@ -45,20 +44,18 @@ const toMessage = (event: { readonly candidate?: any }): Signaling.ClientMessage
  *
  * @internal
  */
-export const make = Effect.fnUntraced(function*(options: {
+export const make = ({ channels, held, media, onTrack, platform, post }: {
   readonly platform: PeerConnection["Service"]
   readonly media: Options["media"]
   readonly held: Scope.Scope
   readonly channels: Channels
   readonly post: (event: Event) => void
   readonly onTrack: (event: TrackEvent) => void
-}): Effect.fn.Return<Negotiation> {
-  const { channels, held, media, onTrack, platform, post } = options
-  const first = yield* Deferred.make<PeerConnectionLike>()
+}): Negotiation => {
   let peer: PeerConnectionLike | undefined
 
-  const listenTo = (made: PeerConnectionLike, offer: Signaling.Offer): () => void => {
-    const listeners = {
+  const listenTo = (made: PeerConnectionLike, offer: Signaling.Offer) =>
+    listen(made, {
       datachannel: heard(post, ({ channel }: { readonly channel: any }) => channels.attach(channel, offer)),
       icecandidate: heard(post, (event: { readonly candidate?: any }) => {
         const candidate = toMessage(event)
@@ -68,13 +65,7 @@ export const make = Effect.fnUntraced(function*(options: {
       track: heard(post, (event: TrackEvent) => {
         if (Media.isRemote(event, offer.connectionId)) onTrack(event)
       })
-    }
-    const each = Object.entries(listeners) as ReadonlyArray<[keyof typeof listeners, (event: any) => void]>
-    for (const [type, listener] of each) made.addEventListener(type, listener)
-    return () => {
-      for (const [type, listener] of each) letGo(() => made.removeEventListener(type, listener))
-    }
-  }
+    })
 
   const makePeer = Effect.fnUntraced(function*(offer: Signaling.Offer) {
     const made = yield* platform.make({
@@ -85,7 +76,6 @@ export const make = Effect.fnUntraced(function*(options: {
       iceTransportPolicy: offer.config?.iceTransportPolicy ?? "all"
     }).pipe(Scope.provide(held))
     peer = made
-    yield* Deferred.succeed(first, made)
     const detach = listenTo(made, offer)
     // Before the peer is closed: that is no news any more.
     yield* Scope.addFinalizer(
@@ -119,18 +109,13 @@ export const make = Effect.fnUntraced(function*(options: {
       // Not `answer`: the polyfill of node-datachannel creates the same one for every offer, and describes itself rightly.
       return made.localDescription?.sdp ?? answer.sdp
     }),
-    peer: Deferred.await(first),
-    statistics: Effect.suspend(() => {
-      const made = peer
-      return made === undefined ? Effect.succeed([]) : Effect.tryPromise(() => made.getStats()).pipe(
-        Effect.map((stats) => {
-          const reports: Array<any> = []
-          stats.forEach((report) => reports.push(report))
-          // What JSON has no form for (a Map, a bigint) is not worth failing a pong for.
-          return JSON.parse(JSON.stringify(reports, (_, value) => typeof value === "bigint" ? Number(value) : value))
-        }),
-        Effect.orElseSucceed(() => [])
-      )
-    })
+    peer: () => peer,
+    statistics: Effect.tryPromise(async () => {
+      const reports: Array<unknown> = []
+      const stats = await peer?.getStats()
+      stats?.forEach((report) => reports.push(report))
+      // What JSON has no form for (a Map, a bigint) is not worth failing a pong for.
+      return JSON.parse(JSON.stringify(reports, (_, value) => typeof value === "bigint" ? Number(value) : value))
+    }).pipe(Effect.orElseSucceed(() => []))
   }
-})
+}

@@ -2,36 +2,32 @@
  * The connection that a program sees: one session, or, with `reconnect`, one
  * after the other under the same streams, state and `rpc` channel.
  */
-import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
+import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type * as Take from "effect/Take"
 import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../../DisconnectReason.ts"
 import type { PeerConnection, TrackEvent } from "../../PeerConnection.ts"
+import { RpcTransport } from "../../RpcTransport.ts"
 import type * as Signaling from "../../Signaling.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import { reported } from "../defects.ts"
 import * as Hop from "../hop.ts"
 import { CloseCode, CloseReason } from "../protocol.ts"
 import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
+import * as Broadcast from "./broadcast.ts"
 import * as ConnectOptions from "./connectOptions.ts"
-import type { Options, SignalingEvent, SoraConnection, State } from "./model.ts"
+import { type Options, type SignalingEvent, SoraConnection, type State } from "./model.ts"
 import * as Session from "./session.ts"
 
 /** Sora refuses a client that comes back before the old connection is gone (section 2.16). */
 const Pause = Duration.seconds(1)
-
-/** Events that a new subscriber gets from before it came, and that it may fall behind by. */
-const Replay = 64
-const Capacity = 1024
 
 /** @internal */
 export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> = Schedule.min([
@@ -52,33 +48,33 @@ const isFinal = (reason: DisconnectReason): boolean =>
   reason._tag === "Released" ||
   reason._tag === "ServerClosed" && reason.code === CloseCode.Normal && reason.reason === CloseReason.DisconnectedApi
 
-/** @internal */
-export const make = Effect.fnUntraced(function*(
-  options: Options
+const makeWith = Effect.fnUntraced(function*(
+  options: Options,
+  check: ConnectOptions.Check
 ): Effect.fn.Return<
   SoraConnection["Service"],
   SoraConnectionError,
   PeerConnection | Socket.WebSocketConstructor | Scope.Scope
 > {
-  yield* ConnectOptions.check(options)
+  yield* check(options)
   const schedule = scheduleOf(options.reconnect)
   const retrySchedule = scheduleOf(options.retryConnect)
   const scope = yield* Effect.scope
   const state = yield* SubscriptionRef.make<State>({ _tag: "Connected", switched: false })
-  const signaling = yield* PubSub.sliding<Take.Take<SignalingEvent>>({ capacity: Capacity, replay: Replay })
-  const notify = yield* PubSub.sliding<Take.Take<Signaling.Notify>>({ capacity: Capacity, replay: Replay })
-  const push = yield* PubSub.sliding<Take.Take<Signaling.Push>>({ capacity: Capacity, replay: Replay })
-  const tracks = yield* PubSub.sliding<Take.Take<TrackEvent>>({ capacity: Capacity, replay: Replay })
+  const signaling = yield* Broadcast.make<SignalingEvent>()
+  const notify = yield* Broadcast.make<Signaling.Notify>()
+  const push = yield* Broadcast.make<Signaling.Push>()
+  const tracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
   const channel = ReconnectingChannel.make(endsAll)
 
   const observer: Session.Observer = {
-    onMessage: (event) => void PubSub.publishUnsafe(signaling, [event]),
-    onNotify: (event) => void PubSub.publishUnsafe(notify, [event]),
-    onPush: (event) => void PubSub.publishUnsafe(push, [event]),
-    onTrack: (event) => void PubSub.publishUnsafe(tracks, [event]),
+    signaling: signaling.publish,
+    notify: notify.publish,
+    push: push.publish,
+    tracks: tracks.publish,
     // While a session is being made, that it switched is told with its "Connected".
-    onSwitched: SubscriptionRef.update(
+    switched: SubscriptionRef.update(
       state,
       (current): State => current._tag === "Connected" ? { _tag: "Connected", switched: true } : current
     )
@@ -92,7 +88,7 @@ export const make = Effect.fnUntraced(function*(
       if (finished) return Effect.void
       finished = true
       channel.end(reason)
-      for (const pubsub of [signaling, notify, push, tracks]) PubSub.publishUnsafe<Take.Take<any>>(pubsub, Exit.void)
+      for (const { end } of [signaling, notify, push, tracks]) end()
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
   // The first finalizer, so the last to run: by then the session has said goodbye.
@@ -125,13 +121,10 @@ export const make = Effect.fnUntraced(function*(
       yield* session.close
       yield* Effect.sleep(Pause)
       const next = yield* connect.pipe(
-        Effect.tapError(({ message }) =>
-          Effect.andThen(
-            Effect.sync(() => attempt++),
-            reported(Effect.logDebug(`attempt to reconnect failed: ${message}`))
-          )
-        ),
-        Effect.tapError(() => announce),
+        Effect.tapError(({ message }) => {
+          attempt++
+          return Effect.andThen(reported(Effect.logDebug(`attempt to reconnect failed: ${message}`)), announce)
+        }),
         Effect.retry(retryOn(schedule)),
         Effect.tapError(({ message, reason: cause }) =>
           Effect.andThen(
@@ -139,20 +132,18 @@ export const make = Effect.fnUntraced(function*(
             finish(cause._tag === "Refused" ? new ServerClosed({ code: cause.code, reason: cause.reason }) : reason)
           )
         ),
-        Effect.option
+        Effect.orElseSucceed(() => undefined)
       )
-      if (Option.isNone(next)) return
-      session = next.value
+      if (next === undefined) return
+      session = next
       // First the channel: who sees "Connected" may call.
       channel.attach(session.rpc)
       yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
     }
   }).pipe(
     // A schedule or a logger may die, and nobody else would end what it leaves.
-    Effect.catchCause((cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.failCause(cause as Cause.Cause<never>)
-        : Effect.andThen(finish(new ClientFault({ cause: Cause.squash(cause) })), Effect.suspend(() => session.close))
+    Effect.catchDefect((cause) =>
+      Effect.andThen(finish(new ClientFault({ cause })), Effect.suspend(() => session.close))
     )
   )
   yield* Effect.forkIn(supervise, scope)
@@ -168,9 +159,38 @@ export const make = Effect.fnUntraced(function*(
     },
     state: SubscriptionRef.get(state),
     changes: Hop.stream(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected")),
-    notify: Hop.stream(Stream.fromPubSubTake(notify)),
-    push: Hop.stream(Stream.fromPubSubTake(push)),
-    tracks: Hop.stream(Stream.fromPubSubTake(tracks)),
-    signaling: Hop.stream(Stream.fromPubSubTake(signaling))
+    notify: notify.stream,
+    push: push.stream,
+    tracks: tracks.stream,
+    signaling: signaling.stream
   }
 })
+
+const layerOf = <R>(
+  connection: Effect.Effect<SoraConnection["Service"], SoraConnectionError, R>
+): Layer.Layer<SoraConnection | RpcTransport, SoraConnectionError, Exclude<R, Scope.Scope>> =>
+  Layer.effectContext(
+    Effect.map(connection, (connection) =>
+      Context.make(SoraConnection, connection).pipe(Context.add(RpcTransport, connection.transport)))
+  )
+
+/** @internal */
+export type ConnectionLayer = Layer.Layer<
+  SoraConnection | RpcTransport,
+  SoraConnectionError,
+  PeerConnection | Socket.WebSocketConstructor
+>
+
+/** @internal */
+export const make = (options: Options) => makeWith(options, ConnectOptions.check)
+
+/** @internal */
+export const layer = (options: Options): ConnectionLayer => layerOf(make(options))
+
+/**
+ * For a page, whose WebSocket takes no headers.
+ *
+ * @internal
+ */
+export const layerOfPage = (options: Options): ConnectionLayer =>
+  layerOf(makeWith(options, ConnectOptions.checkWithoutHeaders))

@@ -8,7 +8,6 @@
  * it and posts what came of it. The frames of the `rpc` channel do not come
  * through here.
  */
-import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,7 +16,7 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
-import type { DisconnectReason } from "../../DisconnectReason.ts"
+import { ClientFault, type DisconnectReason, Released } from "../../DisconnectReason.ts"
 import { type DataChannelLike, PeerConnection, type PeerConnectionLike, type TrackEvent } from "../../PeerConnection.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import type * as Signaling from "../../Signaling.ts"
@@ -29,7 +28,7 @@ import * as ConnectMessage from "./connectMessage.ts"
 import * as Machine from "./machine.ts"
 import type { Options, SignalingEvent } from "./model.ts"
 import * as Negotiation from "./negotiation.ts"
-import type { Command, Event, Task, Told } from "./state.ts"
+import type { Command, Event, Task } from "./state.ts"
 import * as Transport from "./transport.ts"
 
 /** How long what was begun may take to stop. */
@@ -44,11 +43,11 @@ const ReleaseGrace = Duration.seconds(5)
  * @internal
  */
 export interface Observer {
-  readonly onMessage: (event: SignalingEvent) => void
-  readonly onNotify: (notify: Signaling.Notify) => void
-  readonly onPush: (push: Signaling.Push) => void
-  readonly onTrack: (event: TrackEvent) => void
-  readonly onSwitched: Effect.Effect<void>
+  readonly signaling: (event: SignalingEvent) => void
+  readonly notify: (notify: Signaling.Notify) => void
+  readonly push: (push: Signaling.Push) => void
+  readonly tracks: (event: TrackEvent) => void
+  readonly switched: Effect.Effect<void>
 }
 
 /** @internal */
@@ -81,7 +80,7 @@ export const connect = Effect.fnUntraced(function*(
   observer: Observer
 ): Effect.fn.Return<Session, SoraConnectionError, PeerConnection | Socket.WebSocketConstructor | Scope.Scope> {
   const platform = yield* PeerConnection
-  const task = taskOf(options, yield* ConnectMessage.make(options, platform.environment))
+  const task = taskOf(options, ConnectMessage.make(options, platform.environment))
 
   const inbox = yield* Queue.unbounded<Event>()
   const post = (event: Event) => void Queue.offerUnsafe(inbox, event)
@@ -98,50 +97,27 @@ export const connect = Effect.fnUntraced(function*(
 
   const channels = Channels.make(post, options.maxInflatedBytes)
   const transport = yield* Transport.make({
-    settings: {
-      headers: options.headers,
-      openTimeout: Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds"),
-      attemptDelay: Duration.fromInputUnsafe(options.attemptDelay ?? "250 millis")
-    },
+    options,
     held,
     channels,
     post,
-    onSent: observer.onMessage
+    onSent: observer.signaling
   })
-  const negotiation = yield* Negotiation.make({
+  const negotiation = Negotiation.make({
     platform,
     media: options.media,
     held,
     channels,
     post,
-    onTrack: observer.onTrack
+    onTrack: observer.tracks
   })
 
   // ---------------------------------------------------------------- what the machine wants done
 
-  const postFault = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<void, E> =>
-    Effect.asVoid(effect).pipe(
-      Effect.catchCause((cause) =>
-        Cause.hasInterruptsOnly(cause) || Cause.hasFails(cause)
-          ? Effect.failCause(cause)
-          : Effect.sync(() => post({ _tag: "Fault", cause: Cause.squash(cause) }))
-      )
-    )
+  const postFault = (effect: Effect.Effect<unknown>) =>
+    Effect.catchDefect(effect, (cause) => Effect.sync(() => post(new ClientFault({ cause }))))
 
-  const beside = (effect: Effect.Effect<unknown>) => Effect.asVoid(Effect.forkIn(postFault(effect), working))
-
-  const tell = (event: Told): Effect.Effect<void> => {
-    switch (event._tag) {
-      case "Message":
-        return Effect.sync(() => observer.onMessage(event.event))
-      case "Notify":
-        return Effect.sync(() => observer.onNotify(event.notify))
-      case "Push":
-        return Effect.sync(() => observer.onPush(event.push))
-      case "Switched":
-        return observer.onSwitched
-    }
-  }
+  const beside = (effect: Effect.Effect<unknown>) => Effect.forkIn(postFault(effect), working)
 
   const carryOut = (command: Command): Effect.Effect<unknown> => {
     switch (command._tag) {
@@ -149,36 +125,46 @@ export const connect = Effect.fnUntraced(function*(
         return Queue.offer(jobs, transport.dial(command.node, command.urls))
       case "Answer": {
         const { offer, to } = command
-        const answered = Effect.map(negotiation.answer(offer, to), (sdp) => post({ _tag: "Answered", to, sdp }))
-        return Queue.offer(jobs, answered)
+        return Queue.offer(
+          jobs,
+          Effect.map(negotiation.answer(offer, to), (sdp) => post({ _tag: "Answered", to, sdp }))
+        )
       }
       case "HangUp":
         return beside(transport.hangUp("switched to DataChannels"))
       case "Send":
-        return Effect.sync(() => transport.send(command.message, command.ways))
-      case "CollectStatistics": {
-        const { asked } = command
-        return beside(Effect.map(negotiation.statistics, (reports) => post({ _tag: "Statistics", asked, reports })))
-      }
-      case "Wait": {
-        const { alarm, duration } = command
-        return beside(Effect.delay(Effect.sync(() => post({ _tag: "TimeOver", alarm })), duration))
-      }
-      case "Tell":
-        return tell(command.event)
+        transport.send(command.message, command.ways)
+        break
+      case "CollectStatistics":
+        return beside(
+          Effect.map(negotiation.statistics, (reports) => post({ ...command, _tag: "Statistics", reports }))
+        )
+      case "Wait":
+        return beside(Effect.delay(Effect.sync(() => post(command.event)), command.duration))
+      case "Message":
+        observer.signaling(command.event)
+        break
+      case "Notify":
+        observer.notify(command.notify)
+        break
+      case "Push":
+        observer.push(command.push)
+        break
+      case "Switched":
+        return observer.switched
       case "Log":
         return reported(command.level === "debug" ? Effect.logDebug(command.text) : Effect.logWarning(command.text))
       case "Ready":
         return Deferred.succeed(ready, command.offer)
       case "End":
-        return Effect.sync(() => {
-          channels.endRpc(command.reason)
-          Deferred.doneUnsafe(ended, Exit.succeed(command.reason))
-          Deferred.doneUnsafe(ready, Exit.fail(new SoraConnectionError({ reason: command.error })))
-        })
+        channels.endRpc(command.reason)
+        Deferred.doneUnsafe(ended, Exit.succeed(command.reason))
+        Deferred.doneUnsafe(ready, Exit.fail(new SoraConnectionError({ reason: command.error })))
+        break
       case "Release":
         return Deferred.succeed(released, undefined)
     }
+    return Effect.void
   }
 
   // Written by the fiber of the inbox alone.
@@ -215,30 +201,31 @@ export const connect = Effect.fnUntraced(function*(
     yield* Effect.forEach(first, carryOut, { discard: true })
     return yield* Effect.forkDetach(teardown)
   })
-  const tornDown = yield* Effect.acquireRelease(begin, (tornDown) => {
-    post({ _tag: "Released" })
+  const release = (tornDown: Fiber.Fiber<void>) => {
+    post(new Released())
     return Fiber.await(tornDown)
-  })
+  }
+  const tornDown = yield* Effect.acquireRelease(begin, release)
 
   const offer = yield* Hop.effect(Deferred.await(ready)).pipe(
     // An attempt that failed, or was given up, is over: a later one must not meet it in the channel.
-    Effect.onError(() => Effect.andThen(Effect.sync(() => post({ _tag: "Released" })), Fiber.await(tornDown)))
+    Effect.onError(() => release(tornDown))
   )
-  const peer = yield* negotiation.peer
   return {
     offer,
     rpcMethods: () => state.rpcMethods,
     switched: () => state.switched !== undefined,
     rpc: channels.rpc(),
-    peer,
+    // It was made for the offer.
+    peer: negotiation.peer()!,
     dataChannels: channels.own,
     ended: Deferred.await(ended)
   }
 })
 
 /** Whether or not it fails, and beside: a finalizer of the user's that does not come back must not be waited for. */
-const bounded = (effect: Effect.Effect<void>, duration: Duration.Duration): Effect.Effect<void> =>
+const bounded = (effect: Effect.Effect<void>, duration: Duration.Duration) =>
   Effect.flatMap(
     Effect.forkDetach(effect),
-    (fiber) => Effect.asVoid(Effect.timeoutOption(Fiber.await(fiber), duration))
+    (fiber) => Effect.timeoutOption(Fiber.await(fiber), duration)
   )

@@ -2,18 +2,18 @@
  * The signaling WebSocket: the first URL that opens, its messages, its end.
  */
 import * as Deferred from "effect/Deferred"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
 import { ServerClosed, SocketLost } from "../../DisconnectReason.ts"
 import { InvalidMessage } from "../../Signaling.ts"
 import { Unreachable } from "../../SoraConnectionError.ts"
+import { letGo } from "../dataChannel.ts"
 import { tooLong } from "../limits.ts"
 import { SocketCloseGrace } from "../protocol.ts"
+import type { Options } from "./model.ts"
 
 /** @internal */
 export interface SignalingSocket {
@@ -25,12 +25,7 @@ export interface SignalingSocket {
 }
 
 /** @internal */
-export interface Options {
-  readonly headers: Readonly<Record<string, string>> | undefined
-  /** Time for one URL to open. */
-  readonly openTimeout: Duration.Duration
-  /** Time before the next URL is dialled as well. */
-  readonly attemptDelay: Duration.Duration
+export interface Listener {
   readonly onMessage: (text: string) => void
   /** `invalid` tells of a message for which the WebSocket itself gave up. */
   readonly onEnd: (reason: ServerClosed | SocketLost, invalid?: InvalidMessage) => void
@@ -55,13 +50,16 @@ const detailOf = (cause: unknown): string => {
   return detail
 }
 
+/** Whatever a WebSocket has to say of its failure: an event, or an error. */
+const causeOf = (reason: Socket.SocketErrorReason): any => "cause" in reason ? reason.cause : undefined
+
 /** What `ws` says of a message above its `maxPayload`. */
 const isTooLong = (reason: Socket.SocketErrorReason): boolean => {
-  const event = "cause" in reason ? reason.cause : undefined
-  const error = typeof event === "object" && event !== null && "error" in event ? event.error : event
-  return typeof error === "object" && error !== null && "code" in error &&
-    error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
+  const cause = causeOf(reason)
+  return (cause?.error ?? cause)?.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
 }
+
+const lostBy = (reason: Socket.SocketErrorReason): string => detailOf(causeOf(reason)) || reason.message
 
 const describe = ({ reason }: Socket.SocketError): string => {
   switch (reason._tag) {
@@ -70,7 +68,7 @@ const describe = ({ reason }: Socket.SocketError): string => {
     case "SocketOpenError":
       return reason.kind === "Timeout" ? "it did not open in time" : detailOf(reason.cause) || "it did not open"
     default:
-      return detailOf("cause" in reason ? reason.cause : undefined) || reason.message
+      return lostBy(reason)
   }
 }
 
@@ -83,8 +81,10 @@ const describe = ({ reason }: Socket.SocketError): string => {
  */
 export const open = Effect.fnUntraced(function*(
   signalingUrls: ReadonlyArray<string>,
-  options: Options
-): Effect.fn.Return<SignalingSocket, Unreachable, Socket.WebSocketConstructor | Scope.Scope> {
+  options: Options,
+  listener: Listener,
+  makeWebSocket: Socket.WebSocketConstructor["Service"]
+): Effect.fn.Return<SignalingSocket, Unreachable, Scope.Scope> {
   const parent = yield* Effect.scope
   const urls = Array.from(new Set(signalingUrls))
   const winner = yield* Deferred.make<SignalingSocket, Unreachable>()
@@ -103,7 +103,7 @@ export const open = Effect.fnUntraced(function*(
     const scope = yield* Scope.fork(parent)
     // Not read off the exit: the winner wakes the race, which interrupts every attempt, this one too.
     let won = false
-    yield* Scope.provide(dial(url, options, scope), scope).pipe(
+    yield* Scope.provide(dial(url, options, listener, makeWebSocket, scope), scope).pipe(
       Effect.map((socket) => {
         won = Deferred.doneUnsafe(winner, Exit.succeed(socket))
       }),
@@ -112,16 +112,19 @@ export const open = Effect.fnUntraced(function*(
     )
   })
 
-  return yield* Effect.scoped(Effect.gen(function*() {
-    const attempts = yield* FiberSet.make<void>()
-    for (const url of urls) {
-      const running = yield* FiberSet.run(attempts, tryUrl(url))
-      const wait = Effect.raceFirst(Fiber.await(running), Effect.sleep(options.attemptDelay))
-      yield* Effect.raceFirst(Effect.exit(Deferred.await(winner)), wait)
-      if (Deferred.isDoneUnsafe(winner)) break
-    }
-    return yield* Deferred.await(winner)
-  }))
+  return yield* Effect.acquireUseRelease(
+    Scope.make("parallel"),
+    Effect.fnUntraced(function*(attempts) {
+      for (const url of urls) {
+        const running = yield* Effect.forkIn(tryUrl(url), attempts)
+        const wait = Effect.raceFirst(Fiber.await(running), Effect.sleep(options.attemptDelay ?? "250 millis"))
+        yield* Effect.raceFirst(Effect.exit(Deferred.await(winner)), wait)
+        if (Deferred.isDoneUnsafe(winner)) break
+      }
+      return yield* Deferred.await(winner)
+    }),
+    Scope.close
+  )
 })
 
 const ignore = () => {}
@@ -134,38 +137,30 @@ const whenClosed = (webSocket: Socket.WebSocketLike): Effect.Effect<void> =>
     return Effect.sync(() => webSocket.removeEventListener("close", onClose))
   })
 
-/** What a WebSocket of the user's throws when it is let go is nobody's to hear: it is let go. */
-const attempt = (run: () => void) => {
-  try {
-    run()
-  } catch {
-    // as above
-  }
-}
-
 /** Closes, and waits for the other half of the handshake; `ws` alone would wait 30 seconds for it. */
 const release = Effect.fnUntraced(function*(webSocket: Socket.WebSocketLike) {
-  attempt(() => webSocket.close(1000))
+  letGo(() => webSocket.close(1000))
   // In a fiber that can be interrupted, which a finalizer cannot: else the timeout would not bound it.
   const closed = yield* Effect.forkDetach(Effect.timeoutOption(whenClosed(webSocket), SocketCloseGrace))
   yield* Fiber.await(closed)
   if (webSocket.readyState !== 3 && "terminate" in webSocket) {
-    attempt(() => (webSocket as { terminate: () => void }).terminate())
+    letGo(() => (webSocket as { terminate: () => void }).terminate())
   }
 })
 
 const dial = Effect.fnUntraced(function*(
   url: string,
-  options: Options,
+  { headers, openTimeout = "5 seconds" }: Options,
+  listener: Listener,
+  makeWebSocket: Socket.WebSocketConstructor["Service"],
   scope: Scope.Closeable
-): Effect.fn.Return<SignalingSocket, Socket.SocketError, Socket.WebSocketConstructor | Scope.Scope> {
-  const makeWebSocket = yield* Socket.WebSocketConstructor
+): Effect.fn.Return<SignalingSocket, Socket.SocketError, Scope.Scope> {
   let webSocket: Socket.WebSocketLike | undefined
   const socket = yield* Socket.fromWebSocket(
     Effect.acquireRelease(
       Effect.try({
         try: () => {
-          const made = makeWebSocket(url, options.headers === undefined ? undefined : { headers: options.headers })
+          const made = makeWebSocket(url, headers && { headers })
           // For as long as it lives: `ws` says that it was closed before it opened in the tick after `close`, when whoever
           // dialled may be gone or not there yet, and an error that nobody hears ends the process.
           made.addEventListener("error", ignore)
@@ -175,14 +170,14 @@ const dial = Effect.fnUntraced(function*(
       }),
       release
     ),
-    { openTimeout: options.openTimeout }
+    { openTimeout }
   )
   const pull = yield* Socket.readerString(socket)
 
   let closed = false
   yield* pull.pipe(
     Effect.map((texts) => {
-      for (const text of texts) if (!closed) options.onMessage(text)
+      for (const text of texts) if (!closed) listener.onMessage(text)
     }),
     Effect.forever,
     Effect.catch(({ reason }) =>
@@ -190,16 +185,16 @@ const dial = Effect.fnUntraced(function*(
         if (closed) return
         closed = true
         if (reason._tag === "SocketCloseError") {
-          return options.onEnd(
+          return listener.onEnd(
             reason.code === 1006
               ? new SocketLost({})
               : new ServerClosed({ code: reason.code, reason: reason.closeReason ?? "" })
           )
         }
-        const lost = new SocketLost({
-          detail: detailOf("cause" in reason ? reason.cause : undefined) || reason.message
-        })
-        options.onEnd(lost, isTooLong(reason) ? new InvalidMessage({ issue: tooLong }) : undefined)
+        listener.onEnd(
+          new SocketLost({ detail: lostBy(reason) }),
+          isTooLong(reason) ? new InvalidMessage({ issue: tooLong }) : undefined
+        )
       })
     ),
     Effect.forkIn(scope)
@@ -218,7 +213,7 @@ const dial = Effect.fnUntraced(function*(
     close: (reason: string) =>
       Effect.suspend(() => {
         closed = true
-        attempt(() => webSocket!.close(1000, reason))
+        letGo(() => webSocket!.close(1000, reason))
         return Scope.close(scope, Exit.void)
       })
   }

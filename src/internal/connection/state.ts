@@ -4,7 +4,14 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Schema from "effect/Schema"
-import type { ChannelClosed, DisconnectReason, ServerClosed, SocketLost } from "../../DisconnectReason.ts"
+import type {
+  ChannelClosed,
+  ClientFault,
+  DisconnectReason,
+  Released,
+  ServerClosed,
+  SocketLost
+} from "../../DisconnectReason.ts"
 import type * as Signaling from "../../Signaling.ts"
 import type { SoraConnectionErrorReason } from "../../SoraConnectionError.ts"
 import type { SignalingEvent } from "./model.ts"
@@ -15,21 +22,6 @@ import type { SignalingEvent } from "./model.ts"
  * @internal
  */
 export type Way = { readonly label: string } | "websocket"
-
-/**
- * What is waited for.
- *
- * @internal
- */
-export type Alarm =
-  /** The time for the whole of connecting. */
-  | { readonly _tag: "Connect" }
-  /** The server's time to close its side. */
-  | { readonly _tag: "Goodbye" }
-  /** The WebSocket's time to say why a channel closed. */
-  | { readonly _tag: "Reason"; readonly closed: ChannelClosed }
-  /** The time of a peer to be heard of again, if nothing was heard since its change number `change`. */
-  | { readonly _tag: "Peer"; readonly change: number }
 
 /**
  * What happened.
@@ -45,18 +37,24 @@ export type Event =
     readonly reason: ServerClosed | SocketLost
     readonly invalid: Signaling.InvalidMessage | undefined
   }
-  | { readonly _tag: "ChannelAdded"; readonly label: string }
-  | { readonly _tag: "ChannelOpen"; readonly label: string }
+  | { readonly _tag: "Channel"; readonly label: string; readonly is: "connecting" | "open" }
   | { readonly _tag: "ChannelMessage"; readonly label: string; readonly text: string }
-  | { readonly _tag: "ChannelClosed"; readonly label: string; readonly detail?: string }
+  | ChannelClosed
   | { readonly _tag: "PeerState"; readonly state: string }
   | { readonly _tag: "Candidate"; readonly candidate: Signaling.ClientMessage }
   | { readonly _tag: "Answered"; readonly to: Question; readonly sdp: string }
-  | { readonly _tag: "Statistics"; readonly asked: StatisticsAsked; readonly reports: Schema.Json }
+  | { readonly _tag: "Statistics" } & StatisticsAsked & { readonly reports: Schema.Json }
   | { readonly _tag: "Failed"; readonly reason: SoraConnectionErrorReason }
-  | { readonly _tag: "TimeOver"; readonly alarm: Alarm }
-  | { readonly _tag: "Released" }
-  | { readonly _tag: "Fault"; readonly cause: unknown }
+  /** The time for the whole of connecting is over. */
+  | { readonly _tag: "ConnectOver" }
+  /** The server's time to close its side. */
+  | { readonly _tag: "GoodbyeOver" }
+  /** The WebSocket's time to say why a channel closed. */
+  | { readonly _tag: "ReasonOver"; readonly closed: DisconnectReason }
+  /** The time of a peer to be heard of again, if nothing was heard since its change number `change`. */
+  | { readonly _tag: "PeerOver"; readonly change: number }
+  | Released
+  | ClientFault
 
 /**
  * An SDP of the server that wants an answer, and the way it came.
@@ -92,9 +90,14 @@ export type Command =
   /** By the first way that takes it. */
   | { readonly _tag: "Send"; readonly message: Signaling.ClientMessage; readonly ways: ReadonlyArray<Way> }
   | { readonly _tag: "Answer"; readonly offer: Signaling.Offer; readonly to: Question }
-  | { readonly _tag: "CollectStatistics"; readonly asked: StatisticsAsked }
-  | { readonly _tag: "Wait"; readonly duration: Duration.Duration; readonly alarm: Alarm }
-  | { readonly _tag: "Tell"; readonly event: Told }
+  | { readonly _tag: "CollectStatistics" } & StatisticsAsked
+  /** The event comes when the time is over. */
+  | { readonly _tag: "Wait"; readonly duration: Duration.Duration; readonly event: Event }
+  /** Those who watch the connection hear of it. */
+  | { readonly _tag: "Message"; readonly event: SignalingEvent }
+  | { readonly _tag: "Notify"; readonly notify: Signaling.Notify }
+  | { readonly _tag: "Push"; readonly push: Signaling.Push }
+  | { readonly _tag: "Switched" }
   | { readonly _tag: "Log"; readonly level: "debug" | "warning"; readonly text: string }
   /** The connection is made. */
   | { readonly _tag: "Ready"; readonly offer: Signaling.Offer }
@@ -102,17 +105,6 @@ export type Command =
   | { readonly _tag: "End"; readonly reason: DisconnectReason; readonly error: SoraConnectionErrorReason }
   /** Everything that it holds is let go. */
   | { readonly _tag: "Release" }
-
-/**
- * What those hear who watch the connection.
- *
- * @internal
- */
-export type Told =
-  | { readonly _tag: "Message"; readonly event: SignalingEvent }
-  | { readonly _tag: "Notify"; readonly notify: Signaling.Notify }
-  | { readonly _tag: "Push"; readonly push: Signaling.Push }
-  | { readonly _tag: "Switched" }
 
 /**
  * How far it has come.
@@ -222,4 +214,14 @@ export const send = (message: Signaling.ClientMessage, ways: ReadonlyArray<Way>)
 })
 
 /** @internal */
-export const wait = (duration: Duration.Duration, alarm: Alarm): Command => ({ _tag: "Wait", duration, alarm })
+export const wait = (duration: Duration.Duration, event: Event): Command => ({ _tag: "Wait", duration, event })
+
+/**
+ * A message as those hear of it who watch the connection.
+ *
+ * @internal
+ */
+export const seen = (direction: SignalingEvent["direction"], way: Way, message: Signaling.Wire): SignalingEvent =>
+  way === WebSocketWay
+    ? { direction, transport: WebSocketWay, message }
+    : { direction, transport: "datachannel", label: way.label, message }

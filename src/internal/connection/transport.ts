@@ -8,9 +8,9 @@ import { Socket } from "effect/socket"
 import * as Signaling from "../../Signaling.ts"
 import { SoraConnectionError } from "../../SoraConnectionError.ts"
 import type { Channels } from "./channels.ts"
-import type { SignalingEvent } from "./model.ts"
+import type { Options, SignalingEvent } from "./model.ts"
 import * as SignalingSocket from "./signalingSocket.ts"
-import type { Event, Way } from "./state.ts"
+import { type Event, seen, type Way, WebSocketWay } from "./state.ts"
 
 /** @internal */
 export interface Transport {
@@ -26,15 +26,14 @@ export interface Transport {
  *
  * @internal
  */
-export const make = Effect.fnUntraced(function*(options: {
-  readonly settings: Pick<SignalingSocket.Options, "headers" | "openTimeout" | "attemptDelay">
+export const make = Effect.fnUntraced(function*({ channels, held, onSent, options, post }: {
+  readonly options: Options
   readonly held: Scope.Scope
   readonly channels: Channels
   readonly post: (event: Event) => void
   readonly onSent: (event: SignalingEvent) => void
 }): Effect.fn.Return<Transport, never, Socket.WebSocketConstructor> {
-  const { channels, held, onSent, post, settings } = options
-  const webSocketConstructor = yield* Socket.WebSocketConstructor
+  const makeWebSocket = yield* Socket.WebSocketConstructor
   let socket: SignalingSocket.SignalingSocket | undefined
 
   const hangUp = (reason: string) =>
@@ -46,26 +45,19 @@ export const make = Effect.fnUntraced(function*(options: {
 
   const sendBy = (way: Way, message: Signaling.Wire): boolean => {
     const text = JSON.stringify(message)
-    if (way === "websocket") {
-      if (socket?.send(text) !== true) return false
-      onSent({ direction: "sent", transport: "websocket", message })
-    } else {
-      if (!channels.send(way.label, text)) return false
-      onSent({ direction: "sent", transport: "datachannel", label: way.label, message })
-    }
-    return true
+    const sent = way === WebSocketWay ? socket?.send(text) === true : channels.send(way.label, text)
+    if (sent) onSent(seen("sent", way, message))
+    return sent
   }
 
   return {
     dial: Effect.fnUntraced(function*(node, urls) {
       yield* hangUp("redirected")
-      socket = yield* SignalingSocket.open(urls, {
-        ...settings,
+      socket = yield* SignalingSocket.open(urls, options, {
         onMessage: (text) => post({ _tag: "SocketMessage", node, text }),
         onEnd: (reason, invalid) => post({ _tag: "SocketEnded", node, reason, invalid })
-      }).pipe(
+      }, makeWebSocket).pipe(
         Scope.provide(held),
-        Effect.provideService(Socket.WebSocketConstructor, webSocketConstructor),
         Effect.mapError((reason) => new SoraConnectionError({ reason }))
       )
       post({ _tag: "SocketOpen", node, url: socket.url })

@@ -6,29 +6,29 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Socket } from "effect/socket"
 import type { PeerConnection } from "../../PeerConnection.ts"
-import * as SoraConnection from "../../SoraConnection.ts"
-import { SoraConnectionError } from "../../SoraConnectionError.ts"
+import type * as SoraConnection from "../../SoraConnection.ts"
+import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as SoraRpc from "../../SoraRpc.ts"
-import type { InvalidOptions } from "../../SoraRpcError.ts"
-import { check } from "../options.ts"
+import * as Options from "../options.ts"
 import { RpcOptions } from "../rpc/rpcOptions.ts"
+import { toConnectionError } from "./connectOptions.ts"
+import type { ConnectionLayer } from "./reconnecting.ts"
 
-const checkRpcOptions = check(Schema.Struct({ rpc: RpcOptions }))
-
-const toConnectionError = (reason: InvalidOptions) => new SoraConnectionError({ reason })
+const checkRpcOptions = Options.check(Schema.Struct({ rpc: RpcOptions }))
 
 /** @internal */
 export const layer = (
-  { rpc, ...connection }: SoraConnection.Options & { readonly rpc?: SoraRpc.Options | undefined },
-  platform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor>
+  { rpc = {}, ...connection }: SoraConnection.Options & { readonly rpc?: SoraRpc.Options | undefined },
+  platform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor>,
+  connectionLayer: (options: SoraConnection.Options) => ConnectionLayer
 ): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
   // Checked first: nothing is dialled with options that do not fit.
   Layer.unwrap(
     Effect.as(
-      Effect.mapError(checkRpcOptions({ rpc: rpc ?? {} }), toConnectionError),
-      SoraRpc.layerWith(rpc ?? {}).pipe(
-        Layer.catch((error) => Layer.effectContext(Effect.fail(toConnectionError(error)))),
-        Layer.provideMerge(SoraConnection.layer(connection)),
+      Effect.mapError(checkRpcOptions({ rpc }), toConnectionError),
+      SoraRpc.layerWith(rpc).pipe(
+        Layer.orDie,
+        Layer.provideMerge(connectionLayer(connection)),
         Layer.provide(platform)
       )
     )

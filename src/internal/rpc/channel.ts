@@ -2,9 +2,9 @@
  * The two implementations of `RpcChannel`. Each is made together with `end`,
  * by which its owner (a scope, a connection) says why it is over.
  */
-import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
+import type { DisconnectReason } from "../../DisconnectReason.ts"
 import { InvalidOptions, PayloadTooLarge, Unavailable } from "../../SoraRpcError.ts"
-import type { DataChannelLike } from "../dataChannel.ts"
+import { type DataChannelLike, listen } from "../dataChannel.ts"
 import { isolated, report } from "../defects.ts"
 import { MaxMessageBytes } from "../protocol.ts"
 import { compression, DefaultMaxInflatedBytes } from "./compression.ts"
@@ -184,47 +184,39 @@ export interface Ended<A> {
 }
 
 /**
- * `channel` must be open.
+ * `channel` must be open. Its end is its owner's to tell, who may learn a better
+ * reason than that it closed.
  *
  * @internal
  */
 export const fromDataChannel = (
   channel: DataChannelLike,
-  /** `endsWithChannel: false` leaves the end to the owner, who may learn a better reason than that it closed. */
-  options: Options & { readonly endsWithChannel?: boolean } | undefined
+  {
+    compress = false,
+    frames = "text",
+    highWaterMark = DefaultHighWaterMark,
+    maxInflatedBytes,
+    maxMessageBytes = MaxMessageBytes
+  }: Options = {}
 ): Ended<RpcChannel> => {
-  const compress = options?.compress ?? false
-  const frames = options?.frames ?? "text"
-  const maxBytes = Math.min(options?.maxMessageBytes ?? MaxMessageBytes, MaxMessageBytes)
-  const highWaterMark = options?.highWaterMark ?? DefaultHighWaterMark
+  const maxBytes = Math.min(maxMessageBytes, MaxMessageBytes)
 
-  const core = makeCore(() => {
-    channel.removeEventListener("message", onMessage)
-    channel.removeEventListener("close", onClose)
-    channel.removeEventListener("error", onError)
-    channel.removeEventListener("bufferedamountlow", core.onWritable)
-  })
+  const core = makeCore(() => detach())
   const onMessage = (event: { readonly data: unknown }) => {
     if (!core.isListening()) return
     let frame: string
     try {
-      frame = decodeMessage(event.data, compress, options?.maxInflatedBytes)
+      frame = decodeMessage(event.data, compress, maxInflatedBytes)
     } catch (cause) {
       return core.onMalformed(cause instanceof Error ? cause.message : String(cause))
     }
     core.onFrame(frame)
   }
-  const onClose = () => core.end(new ChannelClosed({ label: channel.label }))
-  const onError = () => core.end(new ChannelClosed({ label: channel.label, detail: "it reported an error" }))
-
-  if ("binaryType" in channel) (channel as { binaryType: string }).binaryType = "arraybuffer"
   channel.bufferedAmountLowThreshold = highWaterMark >> 1
-  channel.addEventListener("message", onMessage)
-  if (options?.endsWithChannel !== false) {
-    channel.addEventListener("close", onClose)
-    channel.addEventListener("error", onError)
-  }
-  channel.addEventListener("bufferedamountlow", core.onWritable)
+  const detach = listen(channel, {
+    message: onMessage,
+    bufferedamountlow: core.onWritable
+  })
 
   return {
     end: core.end,

@@ -17,7 +17,6 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import { type DisconnectReason, Released } from "../../DisconnectReason.ts"
@@ -44,40 +43,21 @@ import * as Plans from "./plans.ts"
 
 /** @internal */
 export interface Options {
-  readonly defaultTimeout: Duration.Input
-  readonly checkMethods: boolean
-  readonly maxInFlight: number
-  readonly maxQueued: number
-  readonly whenDisconnected: "wait" | "fail"
+  readonly defaultTimeout?: Duration.Input | undefined
+  readonly checkMethods?: boolean | undefined
+  readonly maxInFlight?: number | undefined
+  readonly maxQueued?: number | undefined
+  readonly whenDisconnected?: "wait" | "fail" | undefined
 }
 
-/** A class, so that ten thousand of them share their shape and have no closures of their own. */
-class Call implements Deadlines.Deadline {
+/** Made in one place, so that ten thousand of them share their shape; they have no closures of their own. */
+interface Call extends Deadlines.Deadline {
   /** Absent for a notification. */
   readonly id: number | undefined
   readonly plan: Plans.Plan
   /** Empty once it is sent: who waits for an answer need not hold what it asked. */
   frame: string
-  /** Milliseconds of the monotonic clock. */
-  readonly startedAt: number
-  readonly timeoutMillis: number
   readonly resume: (exit: Exit.Exit<any, SoraRpcError>) => void
-
-  constructor(
-    id: number | undefined,
-    plan: Plans.Plan,
-    frame: string,
-    startedAt: number,
-    timeoutMillis: number,
-    resume: (exit: Exit.Exit<any, SoraRpcError>) => void
-  ) {
-    this.id = id
-    this.plan = plan
-    this.frame = frame
-    this.startedAt = startedAt
-    this.timeoutMillis = timeoutMillis
-    this.resume = resume
-  }
 }
 
 /** @internal */
@@ -99,13 +79,19 @@ export interface Client {
  */
 export const make = Effect.fnUntraced(function*(
   transport: RpcTransport["Service"],
-  options: Options
+  {
+    checkMethods = true,
+    defaultTimeout = "5 seconds",
+    maxInFlight = 32,
+    maxQueued = 65_536,
+    whenDisconnected = "wait"
+  }: Options
 ): Effect.fn.Return<Client, InvalidOptions, Scope.Scope> {
   const context: Context.Context<never> = yield* Effect.context<never>()
   const metrics = Observe.make(context)
   const { channel } = transport
-  const planFor = Plans.make(transport.methodsUnsafe, options.checkMethods, metrics.forMethod)
-  const defaultMillis = Duration.toMillis(Duration.fromInputUnsafe(options.defaultTimeout))
+  const planFor = Plans.make(transport.methodsUnsafe, checkMethods, metrics.forMethod)
+  const defaultMillis = Duration.toMillis(Duration.fromInputUnsafe(defaultTimeout))
 
   const waiting = new Map<number, Call>()
   /** Calls that wait for the window or for buffer space, in the order in which they came. */
@@ -129,9 +115,14 @@ export const make = Effect.fnUntraced(function*(
 
   const take = (call: Call): boolean => call.id !== undefined && waiting.delete(call.id) || queue.delete(call)
 
+  /** Notifications wait for no response, and are not counted. */
+  const countWaiting = (call: Call, change: 1 | -1) => {
+    if (call.id !== undefined) metrics.waiting(change)
+  }
+
   /** Tells the caller; the call must not be registered any more. */
   const finish = (call: Call, exit: Exit.Exit<any, SoraRpcError>) => {
-    if (call.id !== undefined) metrics.waiting(-1)
+    countWaiting(call, -1)
     call.plan.metrics.ended(exit, (deadlines.now() - call.startedAt) / 1000)
     try {
       call.resume(exit)
@@ -144,7 +135,7 @@ export const make = Effect.fnUntraced(function*(
     finish(call, Exit.fail(new RpcError({ method: call.plan.method, reason })))
 
   const canSend = (call: Call) => {
-    if (call.id !== undefined && waiting.size >= options.maxInFlight) return false
+    if (call.id !== undefined && waiting.size >= maxInFlight) return false
     try {
       return channel.isWritable()
     } catch {
@@ -199,11 +190,8 @@ export const make = Effect.fnUntraced(function*(
       case "Success":
         return finish(call, Plans.resultOf(call.plan, response.result))
       case "Failure": {
-        const { code, data, message } = response
-        return fail(
-          call,
-          new ServerError(data === undefined ? { code, message } : { code, message, data: data as Schema.Json })
-        )
+        const { _tag, id: _id, ...error } = response
+        return fail(call, new ServerError(error))
       }
       case "Violation":
         return fail(call, new ProtocolViolation({ rule: response.rule }))
@@ -234,17 +222,15 @@ export const make = Effect.fnUntraced(function*(
   }
 
   yield* Effect.acquireRelease(
-    Effect.try({
-      try: () =>
-        channel.listenUnsafe({
-          onFrame,
-          onWritable,
-          onInterrupted,
-          onMalformed: () => metrics.dropped("malformed"),
-          onEnd: end
-        }),
-      catch: (cause) => cause
-    }).pipe(Effect.catch((cause) => cause instanceof InvalidOptions ? Effect.fail(cause) : Effect.die(cause))),
+    Effect.sync(() =>
+      channel.listenUnsafe({
+        onFrame,
+        onWritable,
+        onInterrupted,
+        onMalformed: () => metrics.dropped("malformed"),
+        onEnd: end
+      })
+    ).pipe(Effect.catchDefect((cause) => cause instanceof InvalidOptions ? Effect.fail(cause) : Effect.die(cause))),
     (detach) =>
       Effect.sync(() => {
         if (detach !== undefined) isolated(detach)
@@ -255,7 +241,7 @@ export const make = Effect.fnUntraced(function*(
   /** What stands in the way of every call. */
   const obstacle = (method: string): RpcError | Disconnected | undefined => {
     if (ended !== undefined) return new Disconnected({ reason: ended })
-    if (interrupted !== undefined && options.whenDisconnected === "fail") {
+    if (interrupted !== undefined && whenDisconnected === "fail") {
       return new Disconnected({ reason: interrupted })
     }
     const reason = transport.obstacleUnsafe()
@@ -265,7 +251,7 @@ export const make = Effect.fnUntraced(function*(
   const cancel = (call: Call) =>
     Effect.sync(() => {
       if (!take(call)) return
-      if (call.id !== undefined) metrics.waiting(-1)
+      countWaiting(call, -1)
       pump()
     })
 
@@ -287,13 +273,13 @@ export const make = Effect.fnUntraced(function*(
     const frame = Plans.frameOf(plan, id, params)
     if (typeof frame !== "string") return refuse(new RpcError({ method, reason: frame }))
     if (timeoutMillis <= 0) return refuse(new TimeoutError({ method, timeout: Duration.millis(timeoutMillis) }))
-    const call = new Call(id, plan, frame, deadlines.now(), timeoutMillis, resume)
+    const call: Call = { id, plan, frame, startedAt: deadlines.now(), timeoutMillis, resume }
     const now = queue.size === 0 && canSend(call)
-    if (!now && queue.size >= options.maxQueued) {
+    if (!now && queue.size >= maxQueued) {
       const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })
       return refuse(new RpcError({ method, reason }))
     }
-    if (id !== undefined) metrics.waiting(1)
+    countWaiting(call, 1)
     if (now) send(call)
     else queue.add(call)
     deadlines.start(call)

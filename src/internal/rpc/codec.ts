@@ -32,10 +32,11 @@ const membersOf = (
   schema: Schema.Codec<any, any>,
   codec: (member: Schema.Codec<any, any>) => Run
 ): ReadonlyArray<Member> | undefined => {
-  const { struct: ast, wireNames } = renamingOf(schema.ast)
+  const renaming = renamingOf(schema.ast)
+  const { ast } = renaming?.struct ?? schema
   if (
     ast._tag !== "Objects" || ast.propertySignatures.length === 0 || ast.indexSignatures.length > 0 ||
-    ast.checks !== undefined || ast.encodingChecks !== undefined || ast.encoding !== undefined
+    (ast.checks ?? ast.encodingChecks ?? ast.encoding) !== undefined
   ) {
     return undefined
   }
@@ -48,7 +49,7 @@ const membersOf = (
     const isAnyString = json.ast._tag === "String" && json.ast.checks === undefined
     members.push({
       own: name,
-      wire: Object.hasOwn(wireNames, name) ? wireNames[name]! : name,
+      wire: renaming?.wireNames[name] ?? name,
       optional: isSame && SchemaAST.isOptional(type),
       isSame: !isSame ? undefined : isAnyString ? Predicate.isString : Schema.is(json),
       run: codec(member)
@@ -56,8 +57,6 @@ const membersOf = (
   }
   return members
 }
-
-const isObject = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
 /** Goes through the members from one name to the other; undefined when the schema has to say what is wrong. */
 const convert = (
@@ -101,7 +100,7 @@ export const encoder = (schema: Schema.Codec<any, any>): Run => {
     return Object.getOwnPropertySymbols(input).length > 0
   }
   return (input) => {
-    const output = isObject(input) && !hasOthers(input) ? convert(input, members, "own", "wire") : undefined
+    const output = Predicate.isObject(input) && !hasOthers(input) ? convert(input, members, "own", "wire") : undefined
     return output === undefined ? whole(input) : Result.succeed(output)
   }
 }
@@ -116,7 +115,7 @@ export const decoder = (schema: Schema.Codec<any, any>): Run => {
   const members = membersOf(schema, decoder)
   if (members === undefined) return whole
   return (input) => {
-    const output = isObject(input) ? convert(input, members, "wire", "own") : undefined
+    const output = Predicate.isObject(input) ? convert(input, members, "wire", "own") : undefined
     return output === undefined ? whole(input) : Result.succeed(output)
   }
 }

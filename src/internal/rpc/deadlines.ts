@@ -8,9 +8,8 @@
  * gone when it wakes and finds no deadline.
  */
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberHandle from "effect/FiberHandle"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 
 /** @internal */
@@ -35,7 +34,9 @@ export const make = Effect.fnUntraced(function*<D extends Deadline>(options: {
   readonly expire: (deadline: D) => void
 }): Effect.fn.Return<Deadlines<D>, never, Scope.Scope> {
   const clock = yield* Clock.Clock
-  const runTimer = yield* FiberHandle.makeRuntime<never>()
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  let running: Fiber.Fiber<unknown> | undefined
+  yield* Effect.addFinalizer(() => running === undefined ? Effect.void : Fiber.interrupt(running))
   /** When the running timer wakes; infinite when there is none. */
   let wakesAt = Infinity
 
@@ -58,7 +59,7 @@ export const make = Effect.fnUntraced(function*<D extends Deadline>(options: {
     for (const deadline of due) options.expire(deadline)
   }
 
-  const untilNext = Effect.suspend(() => clock.sleep(Duration.millis(Math.max(epsilon, wakesAt - now()))))
+  const untilNext = Effect.suspend(() => Effect.sleep(Math.max(epsilon, wakesAt - now())))
 
   const timer = untilNext.pipe(
     Effect.andThen(Effect.sync(expireDue)),
@@ -69,7 +70,8 @@ export const make = Effect.fnUntraced(function*<D extends Deadline>(options: {
     start(deadline) {
       if (expiry(deadline) >= wakesAt) return
       wakesAt = expiry(deadline)
-      runTimer(timer)
+      running?.interruptUnsafe()
+      running = runFork(timer)
     },
     now
   }

@@ -11,6 +11,8 @@
  * parsed: when it is one JSON value, the frame has nothing else in it. A frame
  * of another form is parsed and scanned member by member.
  */
+import * as Predicate from "effect/Predicate"
+import type * as Schema from "effect/Schema"
 
 type Id = number | bigint
 
@@ -23,7 +25,7 @@ export type Response =
     readonly code: number
     readonly message: string
     /** Absent and `null` are told apart: the member is missing when absent. */
-    readonly data?: unknown
+    readonly data?: Schema.Json
   }
   /** Breaks a rule; `id` names the call it was meant for, when that can be trusted. */
   | { readonly _tag: "Violation"; readonly id: Id | undefined; readonly rule: string }
@@ -152,8 +154,6 @@ const decodeSuccess = (text: string): Response | undefined => {
   }
 }
 
-const isObject = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
-
 const MaxId = (1n << 64n) - 1n
 
 const idFromSource = (source: string): Id | undefined => {
@@ -169,7 +169,7 @@ const ErrorMembers = ["code", "message", "data"]
 
 /** The rule that an error object breaks, if it breaks one; `source` is its text. */
 const brokenByError = (error: unknown, source: string): string | undefined => {
-  if (!isObject(error)) return "\"error\" is not an object"
+  if (!Predicate.isObject(error)) return "\"error\" is not an object"
   const members = scanMembers(source, ErrorMembers)
   const twice = repeated(members, ErrorMembers)
   if (twice !== undefined) return `"error.${twice}" occurs more than once`
@@ -200,9 +200,9 @@ const decodeScanned = (message: Record<string, unknown>, text: string): Response
   const broken = brokenByError(message.error, failed.source)
   if (broken !== undefined) return violation(broken)
   if (id === undefined) return { _tag: "Uncorrelated" }
-  const { code, data, message: description } = message.error as { code: number; message: string; data?: unknown }
+  const { code, data, message: description } = message.error as { code: number; message: string; data?: Schema.Json }
   const failure = { _tag: "Failure", id, code, message: description } as const
-  return Object.hasOwn(message.error as object, "data") ? { ...failure, data } : failure
+  return data === undefined ? failure : { ...failure, data }
 }
 
 /** @internal */
@@ -215,7 +215,7 @@ export const decodeResponse = (text: string): Response => {
   } catch {
     return { _tag: "NotJson" }
   }
-  return isObject(message)
+  return Predicate.isObject(message)
     ? decodeScanned(message, text)
     : { _tag: "Violation", id: undefined, rule: "a response is one JSON object" }
 }

@@ -39,13 +39,9 @@ export interface MethodMetrics {
 
 /** @internal */
 export const make = (context: Context.Context<never>) => {
-  const dropped = {
-    late: Metric.withAttributes(droppedResponses, { reason: "late" }),
-    uncorrelated: Metric.withAttributes(droppedResponses, { reason: "uncorrelated" }),
-    malformed: Metric.withAttributes(droppedResponses, { reason: "malformed" })
-  }
   return {
-    dropped: (reason: keyof typeof dropped) => dropped[reason].updateUnsafe(1, context),
+    dropped: (reason: "late" | "uncorrelated" | "malformed") =>
+      Metric.withAttributes(droppedResponses, { reason }).updateUnsafe(1, context),
     forMethod(method: string): MethodMetrics {
       const attributes = { "rpc.system.name": "jsonrpc", "rpc.method": method }
       const duration = Metric.withAttributes(callDuration, attributes)

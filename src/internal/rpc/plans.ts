@@ -12,6 +12,11 @@ import * as Codec from "./codec.ts"
 import * as JsonRpc from "./jsonRpc.ts"
 import type * as Observe from "./observe.ts"
 
+/** What is wrong with a value. */
+interface Misfit {
+  readonly message: string
+}
+
 /**
  * A method prepared for calling.
  *
@@ -21,30 +26,18 @@ export interface Plan {
   readonly method: string
   /** The frame; nothing when the JSON of the params is neither an object nor an array. */
   readonly request: (id: number | undefined, params: unknown) => string | undefined
-  readonly encode: (params: unknown) => Result.Result<unknown, RpcErrorReason>
-  readonly decode: (result: unknown) => Result.Result<unknown, RpcErrorReason>
+  readonly encode: (params: unknown) => Result.Result<unknown, Misfit>
+  readonly decode: (result: unknown) => Result.Result<unknown, Misfit>
   readonly metrics: Observe.MethodMetrics
 }
 
 const isJson = Schema.is(Schema.Json)
 
-const failSchema = (reason: (issue: string) => RpcErrorReason) => (error: Schema.SchemaError) => reason(error.message)
-
-const encodeMethod = ({ params: schema }: SoraMethod.Any): Plan["encode"] => {
-  const toReason = failSchema((issue) => new InvalidParams({ issue }))
-  if (schema === Schema.Void) {
-    const encode = Schema.encodeUnknownResult(Schema.Undefined)
-    return (params) => Result.mapError(encode(params), toReason)
-  }
-  const encode = Codec.encoder(schema)
+const encodeMethod = ({ params }: SoraMethod.Any): Plan["encode"] => {
+  if (params === Schema.Void) return Schema.encodeUnknownResult(Schema.Undefined)
+  const encode = Codec.encoder(params)
   // Params that may all be left out are an empty object on the wire.
-  return (params) => Result.mapError(encode(params ?? {}), toReason)
-}
-
-const decodeMethod = (method: SoraMethod.Any): Plan["decode"] => {
-  const decode = Codec.decoder(method.result)
-  const toReason = failSchema((issue) => new InvalidResult({ issue }))
-  return (result) => Result.mapError(decode(result), toReason)
+  return (params) => encode(params ?? {})
 }
 
 /** Whether it is a plain object of strings, booleans and numbers, which is JSON without walking through a tree. */
@@ -79,11 +72,11 @@ const nameOf = (value: unknown): string =>
 const encodeRaw: Plan["encode"] = (params) => {
   if (params === undefined) return Result.succeed(params)
   if (typeof params !== "object" || params === null) {
-    return Result.fail(new InvalidParams({ issue: "expected a JSON object or array" }))
+    return Result.fail({ message: "expected a JSON object or array" })
   }
   return isFlat(params) || isJson(params)
     ? Result.succeed(params)
-    : Result.fail(new InvalidParams({ issue: whatIsNoJson(params, "params") }))
+    : Result.fail({ message: whatIsNoJson(params, "params") })
 }
 
 /**
@@ -94,7 +87,7 @@ const encodeRaw: Plan["encode"] = (params) => {
 export const frameOf = (plan: Plan, id: number | undefined, params: unknown): string | RpcErrorReason => {
   try {
     const encoded = plan.encode(params)
-    if (Result.isFailure(encoded)) return encoded.failure
+    if (Result.isFailure(encoded)) return new InvalidParams({ issue: encoded.failure.message })
     return plan.request(id, encoded.success) ??
       new InvalidParams({ issue: "their toJSON makes them neither a JSON object nor an array" })
   } catch (defect) {
@@ -114,7 +107,9 @@ export const resultOf = (plan: Plan, result: unknown): Exit.Exit<unknown, RpcErr
   const fail = (reason: RpcErrorReason) => Exit.fail(new RpcError({ method: plan.method, reason }))
   try {
     const decoded = plan.decode(result)
-    return Result.isSuccess(decoded) ? Exit.succeed(decoded.success) : fail(decoded.failure)
+    return Result.isSuccess(decoded)
+      ? Exit.succeed(decoded.success)
+      : fail(new InvalidResult({ issue: decoded.failure.message }))
   } catch (defect) {
     // A schema of the caller's threw: the call dies of it. But how deep a result is, is up to the server.
     return thrownBy(defect) instanceof RangeError
@@ -142,7 +137,7 @@ export const make = (
   const codecs = (method: SoraMethod.Any) => {
     const cached = plans.get(method)
     if (cached !== undefined) return cached
-    const made = { encode: encodeMethod(method), decode: decodeMethod(method) }
+    const made = { encode: encodeMethod(method), decode: Codec.decoder(method.result) }
     plans.set(method, made)
     return made
   }

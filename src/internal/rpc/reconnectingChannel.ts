@@ -26,40 +26,42 @@ export interface ReconnectingChannel {
  * @internal
  */
 export const make = (isFinal: (reason: DisconnectReason) => boolean): ReconnectingChannel => {
-  let current: RpcChannel | "none" | "interrupted" = "interrupted"
+  let current = interrupted
   const core = makeCore(() => {
-    current = "interrupted"
+    current = interrupted
   })
   const interrupt = (reason: DisconnectReason) => {
-    if (current === "interrupted") return
-    current = "interrupted"
+    if (current === interrupted) return
+    current = interrupted
     if (isFinal(reason)) core.end(reason)
     else core.onInterrupted(reason)
   }
   return {
     end: core.end,
-    obstacle: () => current === "none" ? noChannel : undefined,
+    obstacle: () => current === none ? noChannel : undefined,
     interrupt,
-    attach(next) {
-      next?.listenUnsafe({
-        onFrame: core.onFrame,
-        onMalformed: core.onMalformed,
-        onWritable: core.onWritable,
-        onInterrupted: core.onInterrupted,
-        onEnd: interrupt
-      })
-      current = next ?? "none"
+    attach(next = none) {
+      next.listenUnsafe({ ...core, onEnd: interrupt })
+      current = next
       core.onWritable()
     },
     channel: {
       listenUnsafe: core.listenUnsafe,
-      isWritable: () => typeof current === "string" ? current === "none" : current.isWritable(),
-      sendUnsafe: (frame) =>
-        current === "interrupted" ? interrupted : current === "none" ? noChannel : current.sendUnsafe(frame)
+      isWritable: () => current.isWritable(),
+      sendUnsafe: (frame) => current.sendUnsafe(frame)
     }
   }
 }
 
-const interrupted = new Unavailable({ detail: "the connection is being made again" })
+/** In place of a channel: refuses what is sent. */
+const refusing = (refusal: Unavailable, isWritable: boolean): RpcChannel => ({
+  listenUnsafe: () => () => {},
+  isWritable: () => isWritable,
+  sendUnsafe: () => refusal
+})
 
 const noChannel = new Unavailable({ detail: "the server opened no rpc channel" })
+
+const none = refusing(noChannel, true)
+
+const interrupted = refusing(new Unavailable({ detail: "the connection is being made again" }), false)

@@ -63,9 +63,9 @@ const socketOpen = (node = 0, url = task.urls[0]!): Event => ({ _tag: "SocketOpe
 const answered: Event = { _tag: "Answered", to: { type: "offer", sdp: "SDP", way: "websocket" }, sdp: "ANSWER" }
 const peer = (state: string): Event => ({ _tag: "PeerState", state })
 const channels = ["signaling", "notify", "rpc", "#chat"]
-const added = channels.map((label): Event => ({ _tag: "ChannelAdded", label }))
-const open = (label: string): Event => ({ _tag: "ChannelOpen", label })
-const closed = (label: string): Event => ({ _tag: "ChannelClosed", label })
+const added = channels.map((label): Event => ({ _tag: "Channel", label, is: "connecting" }))
+const open = (label: string): Event => ({ _tag: "Channel", label, is: "open" })
+const closed = (label: string): Event => new DisconnectReason.ChannelClosed({ label })
 const lost = new DisconnectReason.SocketLost({})
 const socketEnded = (reason: DisconnectReason.ServerClosed | DisconnectReason.SocketLost = lost, node = 0): Event => ({
   _tag: "SocketEnded",
@@ -112,7 +112,11 @@ describe("getting there", () => {
   it("without an rpc channel it waits for signaling, and without any for the peer", () => {
     const it = running()
     const data_channels = [{ label: "signaling", direction: "sendrecv" }]
-    it.post(socketOpen(), message(offer({ data_channels })), answered, { _tag: "ChannelAdded", label: "signaling" })
+    it.post(socketOpen(), message(offer({ data_channels })), answered, {
+      _tag: "Channel",
+      label: "signaling",
+      is: "connecting"
+    })
     it.post(open("signaling"))
     assert.strictEqual(it.phase(), "Connected")
     const bare = running()
@@ -176,8 +180,8 @@ describe("getting there", () => {
       "TooManyRedirects"
     ],
     ["the peer fails", [...joining, peer("failed")], "ConnectionLost"],
-    ["time is over", [...joining, { _tag: "TimeOver", alarm: { _tag: "Connect" } }], "ConnectTimeout"],
-    ["it is given up", [socketOpen(), { _tag: "Released" }], "ConnectionLost"]
+    ["time is over", [...joining, { _tag: "ConnectOver" }], "ConnectTimeout"],
+    ["it is given up", [socketOpen(), new DisconnectReason.Released()], "ConnectionLost"]
   ]
   for (const [name, events, error] of failures) {
     it(`fails with ${error} when ${name}`, () => {
@@ -191,7 +195,7 @@ describe("getting there", () => {
   it("says what it waited for when time is over", () => {
     const waits = (...events: ReadonlyArray<Event>) => {
       const it = running()
-      it.post(...events, { _tag: "TimeOver", alarm: { _tag: "Connect" } })
+      it.post(...events, { _tag: "ConnectOver" })
       return it.of("End")[0]!.error.message
     }
     assert.include(waits(), "a signaling URL to open")
@@ -218,9 +222,9 @@ describe("being there", () => {
     const it = running()
     assert.deepStrictEqual(sent(it.post(...connected, message({ type: "ping" }))).at(-1), ["pong", ["websocket"]])
     it.post(message({ type: "ping", stats: true }), onChannel("stats", { type: "req-stats" }))
-    const asked = it.of("CollectStatistics").map(({ asked }) => asked)
+    const asked = it.of("CollectStatistics").map(({ type, way }) => ({ type, way }))
     assert.deepStrictEqual(asked, [{ type: "pong", way: "websocket" }, { type: "stats", way: { label: "stats" } }])
-    assert.deepStrictEqual(sent(it.post({ _tag: "Statistics", asked: asked[1]!, reports: [] })), [
+    assert.deepStrictEqual(sent(it.post({ _tag: "Statistics", ...asked[1]!, reports: [] })), [
       ["stats", [{ label: "stats" }]]
     ])
   })
@@ -237,8 +241,7 @@ describe("being there", () => {
   it("passes on what it is told, and leaves alone what it does not know", () => {
     const it = running()
     it.post(...connected)
-    const told = (text: object) =>
-      it.post(onChannel("notify", text)).map((command) => command._tag === "Tell" ? command.event._tag : command._tag)
+    const told = (text: object) => it.post(onChannel("notify", text)).map(({ _tag }) => _tag)
     assert.deepStrictEqual(told({ type: "notify", event_type: "x" }), ["Message", "Notify"])
     assert.deepStrictEqual(told({ type: "push", data: 1 }), ["Message", "Push"])
     assert.deepStrictEqual(told({ type: "of-next-year" }), ["Message", "Log"])
@@ -249,10 +252,10 @@ describe("being there", () => {
   it("a peer that is disconnected has its time, and another one after it came back", () => {
     const it = running()
     it.post(...connected, peer("disconnected"))
-    const { alarm } = it.of("Wait").at(-1)!
-    it.post(peer("connected"), peer("disconnected"), { _tag: "TimeOver", alarm })
+    const { event } = it.of("Wait").at(-1)!
+    it.post(peer("connected"), peer("disconnected"), event)
     assert.strictEqual(it.phase(), "Connected")
-    it.post({ _tag: "TimeOver", alarm: it.of("Wait").at(-1)!.alarm })
+    it.post(it.of("Wait").at(-1)!.event)
     assert.deepInclude(it.of("End")[0]!.reason, { _tag: "PeerFailed", state: "disconnected" })
   })
 })
@@ -261,9 +264,9 @@ describe("the end", () => {
   /** Section 2.16: what is said, on which way, in each state. */
   const closeOf1000 = new DisconnectReason.ServerClosed({ code: 1000, reason: "" })
   const cases: ReadonlyArray<readonly [string, ReadonlyArray<Event>, Event, ReadonlyArray<unknown>]> = [
-    ["released before the offer", [socketOpen()], { _tag: "Released" }, []],
-    ["released", connected, { _tag: "Released" }, ["NO-ERROR", "websocket"]],
-    ["released, switched", [...connected, message(switched)], { _tag: "Released" }, [
+    ["released before the offer", [socketOpen()], new DisconnectReason.Released(), []],
+    ["released", connected, new DisconnectReason.Released(), ["NO-ERROR", "websocket"]],
+    ["released, switched", [...connected, message(switched)], new DisconnectReason.Released(), [
       "NO-ERROR",
       signaling,
       "websocket"
@@ -287,7 +290,10 @@ describe("the end", () => {
       signaling,
       "websocket"
     ]],
-    ["the client failed", connected, { _tag: "Fault", cause: new Error("x") }, ["INTERNAL-ERROR", "websocket"]],
+    ["the client failed", connected, new DisconnectReason.ClientFault({ cause: new Error("x") }), [
+      "INTERNAL-ERROR",
+      "websocket"
+    ]],
     ["the peer failed", connected, peer("failed"), []]
   ]
   for (const [name, before, event, said] of cases) {
@@ -309,7 +315,7 @@ describe("the end", () => {
 
   it("waits until the server has closed everything, and no longer", () => {
     const it = running()
-    it.post(...connected, { _tag: "Released" }, ...channels.map(closed))
+    it.post(...connected, new DisconnectReason.Released(), ...channels.map(closed))
     assert.strictEqual(it.phase(), "Ending")
     it.post(socketEnded())
     assert.strictEqual(it.phase(), "Ended")
@@ -319,9 +325,9 @@ describe("the end", () => {
   it("waits no longer than it may: all of it for a connection, a second before there was one", () => {
     const patience = (...events: ReadonlyArray<Event>) => {
       const it = running()
-      it.post(...events, { _tag: "Released" })
-      const wait = it.of("Wait").find(({ alarm }) => alarm._tag === "Goodbye")!
-      it.post({ _tag: "TimeOver", alarm: wait.alarm })
+      it.post(...events, new DisconnectReason.Released())
+      const wait = it.of("Wait").find(({ event }) => event._tag === "GoodbyeOver")!
+      it.post(wait.event)
       assert.strictEqual(it.phase(), "Ended")
       return Duration.toMillis(wait.duration)
     }
@@ -333,13 +339,13 @@ describe("the end", () => {
     const it = running()
     it.post(...connected, closed("rpc"))
     assert.strictEqual(it.phase(), "Connected")
-    const { alarm, duration } = it.of("Wait").at(-1)!
+    const { duration, event } = it.of("Wait").at(-1)!
     assert.strictEqual(Duration.toMillis(duration), 500)
     const explained = new DisconnectReason.ServerClosed({ code: 4490, reason: "INTERNAL-ERROR" })
-    it.post(socketEnded(explained), { _tag: "TimeOver", alarm })
+    it.post(socketEnded(explained), event)
     assert.deepStrictEqual(it.of("End").map(({ reason }) => reason), [explained])
     const unexplained = running()
-    unexplained.post(...connected, closed("rpc"), { _tag: "TimeOver", alarm })
+    unexplained.post(...connected, closed("rpc"), event)
     assert.deepInclude(unexplained.of("End")[0]!.reason, { _tag: "ChannelClosed", label: "rpc" })
   })
 
@@ -374,17 +380,17 @@ describe("under random interleavings", () => {
     peer("disconnected"),
     peer("failed"),
     { _tag: "Candidate", candidate: { type: "candidate", candidate: "1" } },
-    { _tag: "Statistics", asked: { type: "pong", way: "websocket" }, reports: [] },
+    { _tag: "Statistics", type: "pong", way: "websocket", reports: [] },
     { _tag: "Failed", reason: new SoraConnectionError.NegotiationFailed({ step: "createAnswer", cause: new Error() }) },
-    { _tag: "TimeOver", alarm: { _tag: "Connect" } },
-    { _tag: "TimeOver", alarm: { _tag: "Goodbye" } },
-    { _tag: "TimeOver", alarm: { _tag: "Peer", change: 1 } },
+    { _tag: "ConnectOver" },
+    { _tag: "GoodbyeOver" },
+    { _tag: "PeerOver", change: 1 },
     {
-      _tag: "TimeOver",
-      alarm: { _tag: "Reason", closed: new DisconnectReason.ChannelClosed({ label: "rpc" }) }
+      _tag: "ReasonOver",
+      closed: new DisconnectReason.ChannelClosed({ label: "rpc" })
     },
-    { _tag: "Released" },
-    { _tag: "Fault", cause: new Error("x") }
+    new DisconnectReason.Released(),
+    new DisconnectReason.ClientFault({ cause: new Error("x") })
   ]
   const Moves = Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: pool.length - 1 })))
   /** Mostly what really happens, so that all states are come to. */
@@ -413,8 +419,8 @@ describe("under random interleavings", () => {
     assert.isAtMost(count("End"), 1)
     assert.isAtMost(count("Ready"), 1)
     // Whatever happened, it can be released, within its patience.
-    post({ _tag: "Released" })
-    post({ _tag: "TimeOver", alarm: { _tag: "Goodbye" } })
+    post(new DisconnectReason.Released())
+    post({ _tag: "GoodbyeOver" })
     assert.strictEqual(it.phase(), "Ended")
     assert.strictEqual(count("End"), 1)
     assert.strictEqual(count("Release"), 1)

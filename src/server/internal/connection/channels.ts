@@ -3,9 +3,10 @@
  * what comes on them, and what of them waits to be sent.
  */
 import * as Effect from "effect/Effect"
+import { letGo, listen } from "../../../internal/dataChannel.ts"
 import { isUserLabel, ManagedLabels, MaxMessageBytes } from "../../../internal/protocol.ts"
 import { decodeMessage } from "../../../internal/rpc/channel.ts"
-import { type Labelled, letGo, listen } from "../../../internal/signaling/labelled.ts"
+import type { Labelled } from "../../../internal/signaling/labelled.ts"
 import * as Association from "../../../node/internal/werift/association.ts"
 import type { WeriftPeer } from "../../../node/internal/werift/peer.ts"
 import * as Sctp from "../../../node/internal/werift/sctp.ts"

@@ -1,0 +1,28 @@
+/**
+ * Events of a connection for whoever listens, at any time.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
+import type * as Take from "effect/Take"
+import * as Hop from "../hop.ts"
+
+/** Events that a new subscriber gets from before it came, and that it may fall behind by. */
+const Limits = { replay: 64, capacity: 1024 }
+
+/** @internal */
+export interface Broadcast<A> {
+  readonly publish: (event: A) => void
+  /** Ends the streams of all subscribers. */
+  readonly end: () => void
+  readonly stream: Stream.Stream<A>
+}
+
+/** @internal */
+export const make = <A>(): Effect.Effect<Broadcast<A>> =>
+  Effect.map(PubSub.sliding<Take.Take<A>>(Limits), (events) => ({
+    publish: (event) => void PubSub.publishUnsafe(events, [event]),
+    end: () => void PubSub.publishUnsafe<Take.Take<A>>(events, Exit.void),
+    stream: Hop.stream(Stream.fromPubSubTake(events))
+  }))
