@@ -252,6 +252,27 @@ describe("a WebSocket that throws", () => {
     }))
 })
 
+describe("a WebSocket that cannot be listened to", () => {
+  it.live("is a URL that cannot be reached, at once", () =>
+    Effect.gen(function*() {
+      const sora = yield* ScriptedSora.make(() => Effect.void)
+      const sockets = Layer.succeed(
+        Socket.WebSocketConstructor,
+        (url) => {
+          let listeners = 0
+          const webSocket = new NodeWS.WebSocket(url)
+          return veil<Socket.WebSocketLike>(webSocket, (member) => member === "addEventListener" && listeners++ > 0)
+        }
+      )
+      const error = yield* SoraConnection.make(options(sora.url)).pipe(
+        Effect.scoped,
+        Effect.provide([NodeSora.layerPlatform(), sockets]),
+        Effect.flip
+      )
+      assert.strictEqual(error.reason._tag, "Unreachable")
+    }))
+})
+
 describe("a map whose lookup throws", () => {
   it.live("fails for who asked, and is asked again", () =>
     Effect.gen(function*() {

@@ -3,9 +3,10 @@
  * cannot stop half-way through a message that is too much.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Layer } from "effect"
+import { Deferred, Effect, Fiber, Layer, Queue, Stream } from "effect"
 import { SoraConnection } from "effect-sora-rpc"
 import { NodePeerConnection } from "effect-sora-rpc/node"
+import { SoraServer } from "effect-sora-rpc/server"
 import { Socket } from "effect/socket"
 import { connect, reasonOf } from "../utils/connect.ts"
 import { Nowhere } from "../utils/nowhere.ts"
@@ -100,5 +101,35 @@ describe("a client takes", () => {
       )
       yield* Effect.forkChild(Effect.ignore(connect({ url })))
       assert.strictEqual(yield* Deferred.await(answered), "answer")
+    }))
+})
+
+describe("a subscriber that is slow", () => {
+  it.live("loses the oldest, holds up no other, and sees the end", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const { close, connection } = yield* connect({ url: server.url })
+      const go = yield* Deferred.make<void>()
+      const collect = (each: (data: unknown) => Effect.Effect<unknown>) => {
+        const got: Array<unknown> = []
+        return connection.push.pipe(
+          Stream.runForEach(({ data }) => Effect.andThen(Effect.sync(() => got.push(data)), each(data))),
+          Effect.as(got),
+          Effect.forkChild({ startImmediately: true })
+        )
+      }
+      const seen = yield* Queue.unbounded<unknown>()
+      const slow = yield* collect(() => Deferred.await(go))
+      const fast = yield* collect((data) => Queue.offer(seen, data))
+      for (let i = 0; i < 2000; i++) {
+        yield* server.push("test", i)
+        assert.strictEqual(yield* Queue.take(seen), i)
+      }
+      yield* Deferred.succeed(go, undefined)
+      yield* close
+      assert.deepStrictEqual(yield* Fiber.join(fast), Array.from({ length: 2000 }, (_, i) => i))
+      const kept = yield* Fiber.join(slow)
+      assert.strictEqual(kept.at(-1), 1999)
+      assert.isBelow(kept.length, 2000)
     }))
 })

@@ -19,10 +19,13 @@ export interface Broadcast<A> {
   readonly stream: Stream.Stream<A>
 }
 
+/** Not `publishUnsafe`, which takes nothing for anybody while one subscriber is full. */
+const publish = <A>(events: PubSub.PubSub<A>, event: A): void => void Effect.runSync(PubSub.publish(events, event))
+
 /** @internal */
 export const make = <A>(): Effect.Effect<Broadcast<A>> =>
   Effect.map(PubSub.sliding<Take.Take<A>>(Limits), (events) => ({
-    publish: (event) => void PubSub.publishUnsafe(events, [event]),
-    end: () => void PubSub.publishUnsafe<Take.Take<A>>(events, Exit.void),
+    publish: (event) => publish(events, [event]),
+    end: () => publish<Take.Take<A>>(events, Exit.void),
     stream: Hop.stream(Stream.fromPubSubTake(events))
   }))

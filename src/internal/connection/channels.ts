@@ -36,7 +36,13 @@ const maxMessageBytes = ({ sdp }: Signaling.Offer) =>
   Number(/^a=max-message-size:(\d+)/m.exec(sdp)?.[1] ?? 65_536) || Channel.MaxMessageBytes
 
 /** @internal */
-export const make = (post: (event: Event) => void, maxInflatedBytes: number | undefined): Channels => {
+export const make = (options: {
+  readonly post: (event: Event) => void
+  /** Of each `rpc` channel that opens; the one before it ends right after. */
+  readonly onRpc: (channel: RpcChannel) => void
+  readonly maxInflatedBytes: number | undefined
+}): Channels => {
+  const { maxInflatedBytes, onRpc, post } = options
   const channels = new Map<string, Labelled>()
   const listeners: Array<() => void> = []
   let rpc: Channel.Ended<RpcChannel> | undefined
@@ -50,15 +56,20 @@ export const make = (post: (event: Event) => void, maxInflatedBytes: number | un
     channels.set(label, { channel, compress })
     const current = () => channels.get(label)?.channel === channel
 
+    let isOpen = false
     const open = heard(post, () => {
-      if (!current()) return
+      // Some implementations hand it over open, and say so again.
+      if (isOpen || !current()) return
+      isOpen = true
       if (label === "rpc") {
-        endRpc(new ChannelClosed({ label }))
+        const last = rpc
         rpc = Channel.fromDataChannel(channel, {
           compress,
           maxInflatedBytes,
           maxMessageBytes: maxMessageBytes(offer)
         })
+        onRpc(guarded(rpc.channel, post))
+        last?.end(new ChannelClosed({ label }))
       }
       post({ _tag: "Channel", label, is: "open" })
     })

@@ -73,6 +73,7 @@ const makeWith = Effect.fnUntraced(function*(
     notify: notify.publish,
     push: push.publish,
     tracks: tracks.publish,
+    rpc: channel.replace,
     // While a session is being made, that it switched is told with its "Connected".
     switched: SubscriptionRef.update(
       state,
@@ -105,6 +106,7 @@ const makeWith = Effect.fnUntraced(function*(
 
   let session = yield* retrySchedule === undefined ? connect : Effect.retry(connect, retryOn(retrySchedule))
   channel.attach(session.rpc)
+  yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
 
   const supervise = Effect.gen(function*() {
     while (true) {

@@ -47,6 +47,8 @@ export interface Observer {
   readonly notify: (notify: Signaling.Notify) => void
   readonly push: (push: Signaling.Push) => void
   readonly tracks: (event: TrackEvent) => void
+  /** Of each `rpc` channel that opens; only one that takes the place of another is news. */
+  readonly rpc: (channel: RpcChannel) => void
   readonly switched: Effect.Effect<void>
 }
 
@@ -95,7 +97,7 @@ export const connect = Effect.fnUntraced(function*(
   const held = yield* Scope.make()
   const working = yield* Scope.make()
 
-  const channels = Channels.make(post, options.maxInflatedBytes)
+  const channels = Channels.make({ post, onRpc: observer.rpc, maxInflatedBytes: options.maxInflatedBytes })
   const transport = yield* Transport.make({
     options,
     held,

@@ -108,6 +108,8 @@ export const open = Effect.fnUntraced(function*(
         won = Deferred.doneUnsafe(winner, Exit.succeed(socket))
       }),
       Effect.catch((error) => Effect.sync(() => failed(url, describe(error)))),
+      // A WebSocket that throws where none should.
+      Effect.catchDefect((defect) => Effect.sync(() => failed(url, detailOf(defect) || "it threw"))),
       Effect.onExit(() => won ? Effect.void : Scope.close(scope, Exit.void))
     )
   })
@@ -202,7 +204,8 @@ const dial = Effect.fnUntraced(function*(
   return {
     url,
     send(text: string) {
-      if (closed) return false
+      // One that is closing takes what is sent, and drops it.
+      if (closed || webSocket!.readyState !== 1) return false
       try {
         webSocket!.send(text)
         return true

@@ -72,6 +72,9 @@ export interface Client {
   readonly sizes: () => { readonly waiting: number; readonly queued: number }
 }
 
+/** Of channels whose client is gone. */
+const nextIds = new WeakMap<object, number>()
+
 /**
  * The scope ends the client and every call in it.
  *
@@ -96,7 +99,8 @@ export const make = Effect.fnUntraced(function*(
   const waiting = new Map<number, Call>()
   /** Calls that wait for the window or for buffer space, in the order in which they came. */
   const queue = new Set<Call>()
-  let nextId = 1
+  // Not from 1 again on a channel that has had another client: what that asked may still be answered.
+  let nextId = nextIds.get(channel) ?? 1
   /** Written by `end`, once. */
   let ended: DisconnectReason | undefined
   /** Set while the connection is being made again: by `onInterrupted`, until `onWritable`. */
@@ -234,6 +238,7 @@ export const make = Effect.fnUntraced(function*(
     (detach) =>
       Effect.sync(() => {
         if (detach !== undefined) isolated(detach)
+        nextIds.set(channel, nextId)
         end(new Released())
       })
   )

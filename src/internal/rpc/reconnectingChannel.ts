@@ -3,7 +3,7 @@
  * ended when there will be no other. A connection may come without a channel,
  * when its server opens none; what is sent meanwhile is refused.
  */
-import type { DisconnectReason } from "../../DisconnectReason.ts"
+import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import { Unavailable } from "../../SoraRpcError.ts"
 import { makeCore } from "./channel.ts"
@@ -13,6 +13,8 @@ export interface ReconnectingChannel {
   readonly channel: RpcChannel
   /** A new connection is up: frames go over its channel from now on, until it ends. */
   readonly attach: (next: RpcChannel | undefined) => void
+  /** {@link attach} for a connection that is up already, and has opened another channel in place of its first. */
+  readonly replace: (next: RpcChannel) => void
   /** The connection ended; `attach` may follow. A channel that was attached says so by itself. */
   readonly interrupt: (reason: DisconnectReason) => void
   readonly end: (reason: DisconnectReason) => void
@@ -27,26 +29,47 @@ export interface ReconnectingChannel {
  */
 export const make = (isFinal: (reason: DisconnectReason) => boolean): ReconnectingChannel => {
   let current = interrupted
+  /** Why there is no connection now, of one that there was. */
+  let brokenBy: DisconnectReason | undefined
   const core = makeCore(() => {
     current = interrupted
   })
   const interrupt = (reason: DisconnectReason) => {
     if (current === interrupted) return
     current = interrupted
+    brokenBy = reason
     if (isFinal(reason)) core.end(reason)
     else core.onInterrupted(reason)
+  }
+  const attach = (next: RpcChannel = none) => {
+    const last = current
+    next.listenUnsafe({
+      ...core,
+      onEnd: (reason) => {
+        if (current === next) interrupt(reason)
+      }
+    })
+    current = next
+    brokenBy = undefined
+    // What was sent over another channel is not answered any more.
+    if (last !== interrupted && last !== none) core.onInterrupted(new ChannelClosed({ label: "rpc" }))
+    core.onWritable()
   }
   return {
     end: core.end,
     obstacle: () => current === none ? noChannel : undefined,
     interrupt,
-    attach(next = none) {
-      next.listenUnsafe({ ...core, onEnd: interrupt })
-      current = next
-      core.onWritable()
+    attach,
+    replace(next) {
+      // While one is being made, it is attached with everything else.
+      if (current !== interrupted) attach(next)
     },
     channel: {
-      listenUnsafe: core.listenUnsafe,
+      listenUnsafe(listener) {
+        const detach = core.listenUnsafe(listener)
+        if (brokenBy !== undefined) core.onInterrupted(brokenBy)
+        return detach
+      },
       isWritable: () => current.isWritable(),
       sendUnsafe: (frame) => current.sendUnsafe(frame)
     }

@@ -194,6 +194,78 @@ describe("a connection without an rpc channel, one of several", () => {
     }))
 })
 
+describe("a channel that outlives its client, or its connection", () => {
+  it.effect("a late answer to one client is not the next client's", () =>
+    Effect.gen(function*() {
+      const [near, far] = yield* RpcChannel.makePair
+      const asked: Array<number> = []
+      far.listenUnsafe({ onFrame: (frame) => asked.push(JSON.parse(frame).id) })
+      const use = Effect.gen(function*() {
+        const rpc = yield* FakePeer.makeRpc(near, { methods: ["m"] })
+        const call = yield* fork(Effect.exit(rpc.call("m", {}, { timeout: "1 second" })))
+        yield* Effect.yieldNow
+        // To the first client's call, as late as it may be.
+        far.sendUnsafe(JSON.stringify({ jsonrpc: "2.0", id: asked[0]! - 1, result: "somebody else's" }))
+        yield* TestClock.adjust("1 second")
+        return yield* Fiber.join(call)
+      })
+      for (const _ of [1, 2]) {
+        const exit = yield* Effect.scoped(use)
+        assert.isTrue(Exit.isFailure(exit))
+      }
+      assert.strictEqual(new Set(asked).size, 2)
+    }))
+
+  it.effect("a client that is made while there is no connection knows it", () =>
+    Effect.gen(function*() {
+      const reconnecting = ReconnectingChannel.make(() => false)
+      const [near] = yield* RpcChannel.makePair
+      reconnecting.attach(near)
+      reconnecting.interrupt(new DisconnectReason.SocketLost({}))
+      const client = yield* Client.make({
+        channel: reconnecting.channel,
+        methodsUnsafe: () => ["m"],
+        obstacleUnsafe: reconnecting.obstacle
+      }, {
+        defaultTimeout: Duration.infinity,
+        checkMethods: true,
+        maxInFlight: 1,
+        maxQueued: 10,
+        whenDisconnected: "fail"
+      })
+      const error = yield* Effect.flip(client.call("m", undefined, undefined))
+      assert.isTrue(error._tag === "Disconnected" && error.reason._tag === "SocketLost")
+    }))
+
+  it.effect("another rpc channel in its place: what was sent is not answered, what is sent from now on is", () =>
+    Effect.gen(function*() {
+      // An end would be the end of all, as without `reconnect`.
+      const reconnecting = ReconnectingChannel.make(() => true)
+      const [first] = yield* RpcChannel.makePair
+      const [second, far] = yield* RpcChannel.makePair
+      far.listenUnsafe({
+        onFrame: (frame) =>
+          void far.sendUnsafe(JSON.stringify({ jsonrpc: "2.0", id: JSON.parse(frame).id, result: "second" }))
+      })
+      reconnecting.attach(first)
+      const client = yield* Client.make({
+        channel: reconnecting.channel,
+        methodsUnsafe: () => ["m"],
+        obstacleUnsafe: reconnecting.obstacle
+      }, {
+        defaultTimeout: Duration.infinity,
+        checkMethods: true,
+        maxInFlight: 10,
+        maxQueued: 10,
+        whenDisconnected: "wait"
+      })
+      const sent = yield* fork(Effect.flip(client.call("m", undefined, undefined)))
+      reconnecting.replace(second)
+      assert.strictEqual((yield* Fiber.join(sent))._tag, "Disconnected")
+      assert.strictEqual(yield* client.call("m", undefined, undefined), "second")
+    }))
+})
+
 describe("params that make no request", () => {
   const Typed = SoraMethod.make("Typed", { params: Schema.Struct({ value: Schema.Json }) })
   const Effectful = SoraMethod.make("Effectful", {
