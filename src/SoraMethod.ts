@@ -12,6 +12,7 @@
 import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
+import { isSuccess } from "effect/Result"
 import * as Schema from "effect/Schema"
 import { issueOf } from "./internal/options.ts"
 import { type Members, Struct } from "./internal/wire.ts"
@@ -331,8 +332,16 @@ export const ResetSpotlightRid = makeKnown("ResetSpotlightRid", {
   recvConnectionId: Schema.String
 })
 
-/** Of a method that took effect: a result that does not fit is no failure, and is handed on as it is. */
-const orJson = <Fitting extends PureSchema>(fitting: Fitting) => Schema.Union([fitting, Schema.Json])
+/**
+ * The result of a method that took effect whatever the answer looks like: one that does not fit is handed on as it is. One
+ * with more members than the schema has does not fit, because a decoded one would be without them.
+ */
+const orJson = <Type>(schema: Schema.Codec<Type, any>): Schema.Codec<Type | Schema.Json> => {
+  const json = Schema.toCodecJson(schema)
+  const decode = Schema.decodeUnknownResult(json, { onExcessProperty: "error" })
+  const fitting = Schema.Json.check(Schema.makeFilter((input) => isSuccess(decode(input))))
+  return Schema.Union([fitting.pipe(Schema.decodeTo(json)), Schema.Json])
+}
 
 const putMetadata = /* @__NO_SIDE_EFFECTS__ */ <Metadata extends PureSchema, Result extends PureSchema>(
   metadata: Metadata,
@@ -364,7 +373,8 @@ const putMetadata = /* @__NO_SIDE_EFFECTS__ */ <Metadata extends PureSchema, Res
  * @since 0.1.0
  */
 export const PutSignalingNotifyMetadata = /* @__PURE__ */ Object.assign(putMetadata(Schema.Json, Schema.Json), {
-  withMetadata: <Metadata extends PureSchema>(metadata: Metadata) => putMetadata(metadata, orJson(metadata))
+  withMetadata: <Metadata extends PureSchema>(metadata: Metadata) =>
+    putMetadata(metadata, orJson<Metadata["Type"]>(metadata))
 })
 
 /** One `{ key, value }` struct per member, so that a value is checked against its own key. */
@@ -422,7 +432,6 @@ const withMetadata = <const Fields extends Readonly<Record<string, PureSchema>>>
       { [Key in keyof Fields & string]: ItemParams<Key, Fields[Key]["Type"]> }[keyof Fields & string],
       unknown
     >,
-    // The item first: without members that must be there, the metadata would take it for metadata that has none.
     orJson(
       Schema.Union([
         ...fields.map(([key, value]) => Schema.Struct({ key, value })),

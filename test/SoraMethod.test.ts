@@ -112,6 +112,20 @@ describe("withMetadata", () => {
       const wire = yield* Schema.encodeEffect(Schema.toCodecJson(method.params))({ metadata })
       assert.deepStrictEqual(wire, { metadata: { name: "Mika", age: 7, since: "1970-01-01T00:00:00.000Z" } })
     }))
+  it.effect("encodes what a handler answers, be it metadata or any JSON", () =>
+    Effect.gen(function*() {
+      const put = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Profile)
+      const putItem = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Profile)
+      const profile = { name: "Mika", age: 7, since: epoch }
+      const wire = { ...profile, since: "1970-01-01T00:00:00.000Z" }
+      for (const { result } of [put, putItem]) {
+        const encode = Schema.encodeEffect(Schema.toCodecJson(result))
+        assert.deepStrictEqual(yield* encode(profile), wire)
+        assert.deepStrictEqual(yield* encode({ any: ["thing"] }), { any: ["thing"] })
+      }
+      const item = Schema.encodeEffect(Schema.toCodecJson(putItem.result))
+      assert.deepStrictEqual(yield* item({ key: "since", value: epoch }), { key: "since", value: wire.since })
+    }))
   it.effect("checks an item's value against its own key", () =>
     Effect.gen(function*() {
       const method = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Profile)

@@ -154,6 +154,7 @@ describe("call", () => {
   const since = "1970-01-01T00:00:00.000Z"
   const put = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Profile)
   const putItem = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Profile)
+  const putLooseWhole = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Loose)
   const putLoose = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Loose)
   const results: ReadonlyArray<
     readonly [string, (rpc: SoraRpc.SoraRpc["Service"]) => Effect.Effect<unknown, unknown>, Schema.Json, unknown]
@@ -174,6 +175,18 @@ describe("call", () => {
       key: "since",
       value: mika.since
     }],
+    [
+      "more than the metadata",
+      (rpc) => rpc.call(put, { metadata: mika }),
+      { name: "Mika", since, team: 1 },
+      { name: "Mika", since, team: 1 }
+    ],
+    [
+      "what is around the metadata, of which metadata could have nothing",
+      (rpc) => rpc.call(putLooseWhole, { metadata: {} }),
+      { channel_id: "c", metadata: {} },
+      { channel_id: "c", metadata: {} }
+    ],
     ["half of the metadata", (rpc) => rpc.call(putItem, { key: "name", value: "Mika" }), { name: "Mika" }, {
       name: "Mika"
     }],

@@ -41,7 +41,7 @@ import * as Listener from "./internal/listener.ts"
 import * as Methods from "./internal/methods.ts"
 import { DefaultHost, issueOfOptions, type Options, settingsOf } from "./internal/options.ts"
 import * as Rooms from "./internal/rooms.ts"
-import { SoraServerError } from "./internal/serverError.ts"
+import { cannotListen, SoraServerError } from "./internal/serverError.ts"
 import { grantAll } from "./SoraAuth.ts"
 import * as SoraFaults from "./SoraFaults.ts"
 
@@ -249,12 +249,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
     inject: (connectionId, fault) => withConnection(connectionId, ({ inject }) => inject(fault))
   })
 })
-
-const cannotListen = (host: string, port: number) => (cause: unknown) =>
-  new SoraServerError({
-    message: `the development server cannot listen on ${host}:${port}; is the port in use?`,
-    cause
-  })
 
 const viewOf = ({ isSwitched, member }: Rooms.ServerConnection): Connection => ({
   connectionId: member.connectionId,

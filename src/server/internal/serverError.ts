@@ -12,3 +12,10 @@ export class SoraServerError extends Schema.TaggedError<SoraServerError>()("Sora
   message: Schema.String,
   cause: Schema.optionalKey(Schema.Defect())
 }) {}
+
+/** @internal */
+export const cannotListen = (host: string, port: number) => (cause: unknown) =>
+  new SoraServerError({
+    message: `the development server cannot listen on ${host}:${port}; is the port in use?`,
+    cause
+  })
