@@ -163,6 +163,30 @@ describe("connecting", () => {
       assert.isFalse(raw.received.some(({ message }) => message.type === "switched"))
     }))
 
+  it.live("statistics asked for before their channel is open: that fails at once, and the next question has its answer", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make({ switchOrder: "before-open" })
+      const context = yield* Effect.context<never>()
+      const idOf = ({ offer }: RawClient) => offer.connection_id
+      let early: Promise<string> | undefined
+      const raw: RawClient = yield* client(server.url, {
+        connect: { data_channel_signaling: true },
+        onChannel({ label }) {
+          if (label !== "stats") return
+          const asked = Effect.map(Effect.flip(server.requestStats(idOf(raw))), ({ message }) => message)
+          early = Effect.runPromiseWith(context)(asked)
+        }
+      })
+      yield* wait(() => raw.join("early"))
+      // What the client opened before this, the server knows to be open after it.
+      yield* wait(() => raw.rpc("fence"))
+      const later = yield* Effect.forkChild(server.requestStats(idOf(raw)))
+      yield* wait(() => raw.type("req-stats", "stats"))
+      raw.send("stats", { type: "stats", reports: [{ id: "later", type: "transport" }] })
+      assert.deepStrictEqual(yield* Fiber.join(later), [{ id: "later", type: "transport" }])
+      assert.include(yield* wait(() => early!), "the client cannot be asked")
+    }))
+
   it.live("a connect that Sora would not take", () =>
     Effect.gen(function*() {
       const { connections, url } = yield* SoraServer.make()

@@ -64,7 +64,7 @@ export interface Options<R = never> {
   readonly pingInterval?: Duration.Input | undefined
   /** A client that sent no pong for this long is cut off. Default 60 seconds, as Sora's. */
   readonly pongTimeout?: Duration.Input | undefined
-  /** Time for `connect` to come, and then for the WebRTC connection. Default 30 seconds, as Sora's. */
+  /** Time for `connect` to come, for the WebRTC connection, and for each `re-answer`. Default 30 seconds, as Sora's. */
   readonly connectTimeout?: Duration.Input | undefined
   /**
    * Bytes that may wait to be sent to one client, on all its transports, and as many that it sent may wait to be

@@ -127,6 +127,13 @@ describe("getting there", () => {
     assert.deepStrictEqual(tags(machine.post(answer, applied, up, { _tag: "MediaChanged" })), ["ApplyAnswer", "Join"])
   })
 
+  it("media is looked at again when the client is back, and when the channel that offers go over is open", () => {
+    assert.deepStrictEqual(tags(joined().post({ _tag: "PeerState", state: "disconnected" }, up)), ["Renegotiate"])
+    const early = withOffer({}, { switchOrder: "before-open" })
+    early.post(answer, applied, up)
+    assert.deepStrictEqual(tags(early.post(...opened("stats", "signaling"))), ["Renegotiate"])
+  })
+
   it("what takes too long", () => {
     const over = (alarm: "Connect" | "Join"): Event => ({ _tag: "TimeOver", alarm })
     assert.deepStrictEqual(endOf(running().post(over("Connect"))), ["4490 TIMEOUT"])

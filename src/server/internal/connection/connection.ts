@@ -160,6 +160,7 @@ export const serve = Effect.fnUntraced(function*(
       load,
       statistics,
       isSwitched: () => state.switched,
+      beside,
       runCall: (call) => runCall(logged(call)),
       post
     })
@@ -227,10 +228,8 @@ export const serve = Effect.fnUntraced(function*(
         return Effect.sync(() => transport.sendOnSocket({ type: "switched", ignoreDisconnectWebsocket }))
       }
       case "Renegotiate":
-        return withEstablished(({ connection, negotiation }) =>
-          // One that cannot be made now is due again after the answer that it waits for.
-          connection.media.isStale() ? beside(Effect.ignore(negotiation.renegotiate)) : Effect.void
-        )
+        // One that cannot be made now is due again when what it lacks is there: an answer, the client, a channel.
+        return withEstablished(({ negotiation }) => beside(Effect.ignore(negotiation.renegotiate)))
       case "Ping":
         return beside(pings.run)
       case "Pong":

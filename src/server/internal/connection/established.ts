@@ -4,11 +4,13 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
 import type { WeriftPeer } from "../../../node/internal/werift/peer.ts"
 import { internalError } from "../ends.ts"
 import * as Media from "../media/media.ts"
 import type { ServerConnection } from "../rooms.ts"
+import { SoraServerError } from "../serverError.ts"
 import type { Channels } from "./channels.ts"
 import type { Ending } from "./ending.ts"
 import type { Fate } from "./fate.ts"
@@ -40,10 +42,12 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
   readonly load: Load
   readonly statistics: Waiting<Schema.Json>
   readonly isSwitched: () => boolean
+  /** Runs for as long as the connection lives. */
+  readonly beside: (effect: Effect.Effect<unknown>) => Effect.Effect<Fiber.Fiber<unknown>>
   readonly runCall: (effect: Effect.Effect<void>) => void
   readonly post: (event: Event) => void
 }): Established => {
-  const { channels, clock, ended, ending, fate, load, post, runCall, services, statistics, transport } = parts
+  const { beside, channels, clock, ended, ending, fate, load, post, runCall, services, statistics, transport } = parts
   const { dispatcher, rooms, settings } = services
   const { deliver } = transport
 
@@ -79,7 +83,8 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
     media,
     answerTimeout: settings.connectTimeout,
     sendReOffer: (sdp) => deliver("signaling", { type: "re-offer", sdp }),
-    isOver: ending.isOver,
+    ending,
+    beside,
     post
   })
   const connection: ServerConnection = {
@@ -91,7 +96,13 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
     end: ending.end,
     ended,
     reOffer: negotiation.reOffer,
-    requestStats: statistics.ask(Effect.sync(transport.askForStatistics)),
+    requestStats: statistics.ask(Effect.suspend(() =>
+      transport.askForStatistics()
+        ? Effect.void
+        : new SoraServerError({
+          message: "the client cannot be asked: its stats channel, or its WebSocket, is not open"
+        })
+    )),
     inject: fate.inject,
     redraw: fate.redraw
   }

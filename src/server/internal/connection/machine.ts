@@ -67,6 +67,8 @@ const checkCalls = (state: State): Step =>
 const onPeerState = (task: Task, state: State, peer: string): Step => {
   switch (peer) {
     case "connected": {
+      // The client was quiet and is back: meanwhile it could not be offered anything.
+      if (state.phase._tag === "Joined") return checkMedia(state)
       if (state.phase._tag !== "Offered") return stay(state)
       const joined: State = { ...state, phase: { _tag: "Joined", offered: state.phase.offered } }
       const step = and(and(stay(joined, { _tag: "Join" }), checkCalls), (state) => checkSwitch(task, state))
@@ -83,6 +85,8 @@ const onPeerState = (task: Task, state: State, peer: string): Step => {
 
 const onChannelOpen = (task: Task, before: State, label: string): Step => {
   const state: State = { ...before, channels: new Map(before.channels).set(label, "open") }
+  // An offer that was due before this one was open may have found no way to the client.
+  if (label === "signaling" && state.switched) return checkMedia(state)
   return and(label === "rpc" ? checkCalls(state) : stay(state), (state) => checkSwitch(task, state))
 }
 

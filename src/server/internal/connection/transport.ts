@@ -18,17 +18,18 @@ import type { Channels } from "./channels.ts"
 import type { Ending } from "./ending.ts"
 import type { Event } from "./state.ts"
 
+/** What sends tells whether it was sent. */
 export interface Transport {
   readonly sendOnSocket: (message: Signaling.ServerMessage) => boolean
   readonly sendOnChannel: (label: string, text: string) => boolean
   /** As it is on the wire. */
   readonly sendData: (label: string, data: string | Uint8Array<ArrayBuffer>) => boolean
   /** On its label once signaling has moved to the DataChannels, else on the WebSocket. */
-  readonly deliver: (label: "signaling" | "notify" | "push", message: Signaling.ServerMessage) => void
+  readonly deliver: (label: "signaling" | "notify" | "push", message: Signaling.ServerMessage) => boolean
   /** On the `signaling` channel, and nowhere else. */
   readonly announce: (message: Signaling.ServerMessage) => void
   /** Asks for statistics, on whichever transport signaling is. */
-  readonly askForStatistics: () => void
+  readonly askForStatistics: () => boolean
   readonly isSocketOpen: () => boolean
   /** Closes the WebSocket, and waits for the other half of the handshake, within limits. */
   readonly close: (code: number, reason: string) => Effect.Effect<void>
@@ -93,16 +94,14 @@ export const make = Effect.fnUntraced(function*(webSocket: WebSocket, options: {
     sendOnSocket,
     sendOnChannel,
     sendData: sendOnLabel,
-    deliver(label, message) {
-      if (!isSwitched() || !sendOnChannel(label, textOf(message))) sendOnSocket(message)
-    },
+    deliver: (label, message) => isSwitched() && sendOnChannel(label, textOf(message)) || sendOnSocket(message),
     announce(message) {
       if (isSwitched()) sendOnChannel("signaling", textOf(message))
     },
-    askForStatistics() {
-      if (isSwitched()) sendOnChannel("stats", textOf({ type: "req-stats" }))
-      else sendOnSocket({ type: "ping", stats: true })
-    },
+    askForStatistics: () =>
+      isSwitched()
+        ? sendOnChannel("stats", textOf({ type: "req-stats" }))
+        : sendOnSocket({ type: "ping", stats: true }),
     isSocketOpen,
     close: (code, reason) =>
       Effect.suspend(() => {
