@@ -14,7 +14,7 @@ import {
 } from "werift"
 import * as Dtls from "./dtls.ts"
 import * as Ice from "./ice.ts"
-import { guard } from "./sctp.ts"
+import * as Sctp from "./sctp.ts"
 import { checkVersion } from "./version.ts"
 
 export { loopback } from "./ice.ts"
@@ -27,11 +27,17 @@ export class WeriftPeer extends RTCPeerConnection {
   #isQuiet = false
   #stopWatching: (() => void) | undefined
   readonly #transports = new Set<RTCDtlsTransport>()
-  #guarded: unknown
 
   constructor(config: Partial<PeerConfig>) {
     checkVersion()
     super(config)
+    // Before a channel can send anything.
+    const createSctpTransport = this["createSctpTransport"]
+    this["createSctpTransport"] = () => {
+      const transport = createSctpTransport.call(this)
+      Sctp.mend(transport, { maxBytes: MaxUnfinishedBytes, onBad: () => {} })
+      return transport
+    }
     this.connectionStateChange.subscribe((state) => {
       const ice = this.iceTransports[0]
       if (state !== "connected" || ice === undefined) return
@@ -86,10 +92,6 @@ export class WeriftPeer extends RTCPeerConnection {
   override async setRemoteDescription(description: Parameters<RTCPeerConnection["setRemoteDescription"]>[0]) {
     await super.setRemoteDescription(description)
     this.#mendTransports()
-    const transport = this.sctpTransport
-    if (description.type !== "offer" || transport === undefined || this.#guarded === transport.sctp) return
-    this.#guarded = transport.sctp
-    guard(transport, { maxBytes: MaxUnfinishedBytes, onBad: () => {} })
   }
 
   /**
