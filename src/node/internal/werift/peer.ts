@@ -26,7 +26,8 @@ const MaxUnfinishedBytes = 16 * 1024 * 1024
 export class WeriftPeer extends RTCPeerConnection {
   #isQuiet = false
   #stopWatching: (() => void) | undefined
-  readonly #transports = new Set<RTCDtlsTransport>()
+  /** And what ends the handshake of each. */
+  readonly #transports = new Map<RTCDtlsTransport, () => void>()
 
   constructor(config: Partial<PeerConfig>) {
     checkVersion()
@@ -41,6 +42,7 @@ export class WeriftPeer extends RTCPeerConnection {
     this.connectionStateChange.subscribe((state) => {
       const ice = this.iceTransports[0]
       if (state !== "connected" || ice === undefined) return
+      Ice.holdBursts(ice)
       this.#stopWatching ??= Ice.watchLife(ice, (isQuiet) => {
         this.#isQuiet = isQuiet
         this.emit("connectionstatechange")
@@ -56,9 +58,9 @@ export class WeriftPeer extends RTCPeerConnection {
 
   override async close(): Promise<void> {
     this.#stopWatching?.()
-    for (const transport of this.#transports) Dtls.endHandshake(transport)
+    for (const endHandshake of this.#transports.values()) endHandshake()
     await super.close()
-    await Promise.allSettled(Array.from(this.#transports, Ice.closeAlsoLate))
+    await Promise.allSettled(Array.from(this.#transports.keys(), Ice.closeAlsoLate))
   }
 
   /** Settled when the candidates of the latest local description are gathered and stand in it. */
@@ -102,16 +104,14 @@ export class WeriftPeer extends RTCPeerConnection {
    */
   #mendTransports() {
     const inUse = this.dtlsTransports
-    for (const transport of this.#transports) {
+    for (const [transport, endHandshake] of this.#transports) {
       if (inUse.includes(transport)) continue
       this.#transports.delete(transport)
-      Dtls.endHandshake(transport)
+      endHandshake()
       void Ice.closeAlsoLate(transport)
     }
     for (const transport of inUse) {
-      if (this.#transports.has(transport)) continue
-      this.#transports.add(transport)
-      Dtls.mend(transport)
+      if (!this.#transports.has(transport)) this.#transports.set(transport, Dtls.mend(transport))
     }
   }
 }

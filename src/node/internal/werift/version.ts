@@ -22,8 +22,8 @@ const relied = {
     "sctpTransport"
   ],
   dtlsTransport: ["dtls", "iceTransport", "onStateChange"],
-  iceAgent: ["stunServer", "consentExpiryTimer", "onData", "close"],
-  dtls: ["onHandleHandshakes", "connect", "transport"],
+  iceAgent: ["protocols", "stunServer", "consentExpiryTimer", "onData", "close"],
+  dtls: ["handleFragmentHandshake", "onHandleHandshakes", "onError", "connect", "connected", "transport"],
   dtlsContext: ["flight", "recordSequenceNumber"],
   cipherContext: ["cipher"],
   sctpTransport: [

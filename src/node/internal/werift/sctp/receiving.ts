@@ -200,8 +200,8 @@ export class Receiving {
     }
     for (const [streamId, ssn] of streams) {
       const stream = this.#stream(streamId)
-      // Those before it that came whole are delivered, in order.
-      const whole = [...stream.early.keys()].filter((early) => ahead16(ssn, early) > 0).toSorted(ahead16)
+      // Those up to it that came whole all the same are delivered, in order.
+      const whole = [...stream.early.keys()].filter((early) => ahead16(ssn, early) >= 0).toSorted(ahead16)
       for (const early of whole) {
         if (ahead16(early, stream.next) > 0) stream.next = early
         this.#deliverEarly(streamId, stream)

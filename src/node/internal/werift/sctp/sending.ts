@@ -105,7 +105,7 @@ export class Sending {
   #partial = 0
   /** While losses of one time are made good: the last number that was sent when they were noticed. */
   #recoversUntil: number | undefined
-  /** Bytes that may be sent again at once, when a loss is noticed. */
+  /** Bytes that may be sent again at once when a loss is noticed, however much is under way. */
   #allowance = 0
   #mustForward = false
   #srtt: number | undefined
@@ -126,7 +126,7 @@ export class Sending {
 
   /** Whether something can be sent now. */
   get canSend(): boolean {
-    return this.#mustForward || this.#lost > 0 && this.flight < this.#cwnd + this.#allowance ||
+    return this.#mustForward || this.#lost > 0 && this.#hasRoomAgain ||
       this.queue.length > 0 && this.#hasRoom(this.queue[0]!)
   }
 
@@ -157,6 +157,11 @@ export class Sending {
     this.#nextSsn.delete(streamId)
   }
 
+  /** For what is sent again, of which a packet goes at once (section 7.2.4). */
+  get #hasRoomAgain(): boolean {
+    return this.flight < this.#cwnd || this.#allowance > 0
+  }
+
   #hasRoom({ data }: Piece): boolean {
     if (this.flight === 0) return true // Also of a window that is closed: to hear when it opens (section 6.1, A).
     return this.flight < this.#cwnd && this.flight + data.length <= this.#window
@@ -168,7 +173,7 @@ export class Sending {
     if (this.#lost > 0) {
       for (const piece of this.sent) {
         if (piece.state !== "lost") continue
-        if (this.flight >= this.#cwnd + this.#allowance || !put(piece)) return isFirstAgain
+        if (!this.#hasRoomAgain || !put(piece)) return isFirstAgain
         isFirstAgain ||= piece === this.sent[0]
         this.#allowance = Math.max(0, this.#allowance - piece.data.length)
         this.#lost--
