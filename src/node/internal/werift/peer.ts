@@ -1,7 +1,8 @@
 /**
  * werift as a W3C peer connection, with what it needs to behave like one. Used
  * by the Node client and by the development server. What is mended in its layers
- * is in `ice.ts`, `dtls.ts` and `sctp.ts`, one function for each fault.
+ * is in `ice.ts`, `dtls.ts`, `sctp.ts` and `channels.ts`, one function for each
+ * fault.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -12,9 +13,9 @@ import {
   type RTCSessionDescription,
   type SessionDescription
 } from "werift"
+import * as Channels from "./channels.ts"
 import * as Dtls from "./dtls.ts"
 import * as Ice from "./ice.ts"
-import * as Sctp from "./sctp.ts"
 import { checkVersion } from "./version.ts"
 
 export { loopback } from "./ice.ts"
@@ -36,7 +37,7 @@ export class WeriftPeer extends RTCPeerConnection {
     const createSctpTransport = this["createSctpTransport"]
     this["createSctpTransport"] = () => {
       const transport = createSctpTransport.call(this)
-      Sctp.mend(transport, { maxBytes: MaxUnfinishedBytes, onBad: () => {} })
+      Channels.mend(transport, { maxBytes: MaxUnfinishedBytes, onBad: () => {} })
       return transport
     }
     this.connectionStateChange.subscribe((state) => {

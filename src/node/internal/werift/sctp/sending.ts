@@ -1,8 +1,9 @@
 /**
- * The sending half of an association (RFC 9260, sections 6.1, 6.3 and 7): what is
- * to be sent, what is under way, how much may be, and what is sent again or given
- * up (RFC 3758). No timers, no sockets.
+ * The sending half of an association (RFC 9260, sections 6.1 to 6.3 and 7.2.4):
+ * what is to be sent, what is under way, and what is sent again or given up (RFC
+ * 3758). No timers, no sockets.
  */
+import { Congestion } from "./congestion.ts"
 import type { Data, Forward, Sack } from "./packet.ts"
 import { add16, add32, ahead32 } from "./serial.ts"
 
@@ -66,14 +67,6 @@ class Piece implements Data {
   }
 }
 
-/**
- * Timeouts in milliseconds. RFC 9260, section 16, has 1 second for the least and
- * 60 for the most, too long for who waits for an answer. The other end may keep
- * an acknowledgement back for 200 milliseconds (section 6.2), which the smallest
- * deviation takes into account, as in libwebrtc.
- */
-const Timeout = { initial: 500, leastDeviation: 220, most: 3000 }
-
 /** So many acknowledgements that miss a piece make it lost (section 7.2.4). */
 const MissesOfLost = 3
 
@@ -88,7 +81,7 @@ export class Sending {
   sent: Array<Piece> = []
   /** Bytes that were sent and neither arrived nor got lost. */
   flight = 0
-  timeout = Timeout.initial
+  readonly congestion: Congestion
   readonly #maxPiece: number
   readonly #nextSsn = new Map<number, number>()
   #nextTsn: number
@@ -100,24 +93,14 @@ export class Sending {
   #places = 0
   #lost = 0
   #window: number
-  #cwnd: number
-  #ssthresh = Infinity
-  #partial = 0
-  /** While losses of one time are made good: the last number that was sent when they were noticed. */
-  #recoversUntil: number | undefined
-  /** Bytes that may be sent again at once when a loss is noticed, however much is under way. */
-  #allowance = 0
   #mustForward = false
-  #srtt: number | undefined
-  #deviation = 0
 
   constructor(options: { readonly initialTsn: number; readonly window: number; readonly maxPiece: number }) {
     this.#nextTsn = options.initialTsn
     this.#acknowledged = this.#settled = this.#reached = add32(options.initialTsn, -1)
     this.#window = options.window
     this.#maxPiece = options.maxPiece
-    // More than RFC 9260, section 7.2.1, has, as RFC 6928 has it for TCP, and libwebrtc for this.
-    this.#cwnd = 10 * options.maxPiece
+    this.congestion = new Congestion(options.maxPiece)
   }
 
   get lastTsn(): number {
@@ -126,7 +109,7 @@ export class Sending {
 
   /** Whether something can be sent now. */
   get canSend(): boolean {
-    return this.#mustForward || this.#lost > 0 && this.#hasRoomAgain ||
+    return this.#mustForward || this.#lost > 0 && this.congestion.hasRoomAgain(this.flight) ||
       this.queue.length > 0 && this.#hasRoom(this.queue[0]!)
   }
 
@@ -157,14 +140,9 @@ export class Sending {
     this.#nextSsn.delete(streamId)
   }
 
-  /** For what is sent again, of which a packet goes at once (section 7.2.4). */
-  get #hasRoomAgain(): boolean {
-    return this.flight < this.#cwnd || this.#allowance > 0
-  }
-
   #hasRoom({ data }: Piece): boolean {
     if (this.flight === 0) return true // Also of a window that is closed: to hear when it opens (section 6.1, A).
-    return this.flight < this.#cwnd && this.flight + data.length <= this.#window
+    return this.congestion.hasRoom(this.flight) && this.flight + data.length <= this.#window
   }
 
   /** Gives `put` what may be sent now, until it takes no more; and whether the first of all was sent again. */
@@ -173,9 +151,9 @@ export class Sending {
     if (this.#lost > 0) {
       for (const piece of this.sent) {
         if (piece.state !== "lost") continue
-        if (!this.#hasRoomAgain || !put(piece)) return isFirstAgain
+        if (!this.congestion.hasRoomAgain(this.flight) || !put(piece)) return isFirstAgain
         isFirstAgain ||= piece === this.sent[0]
-        this.#allowance = Math.max(0, this.#allowance - piece.data.length)
+        this.congestion.onSentAgain(piece.data.length)
         this.#lost--
         this.#fly(piece, now)
       }
@@ -229,10 +207,15 @@ export class Sending {
       this.#acknowledged = cumulative
     }
     this.#arriveBeyond(gaps, news)
-    if (news.sentAt >= 0) this.#observe(now - news.sentAt)
+    if (news.sentAt >= 0) this.congestion.observe(now - news.sentAt)
     this.#window = window
-    const isLoss = this.#miss(news.place, now)
-    this.#control(advance > 0 ? news.bytes : 0, before, isLoss)
+    this.congestion.acknowledge({
+      cumulative,
+      bytes: advance > 0 ? news.bytes : 0,
+      before,
+      isLoss: this.#miss(news.place, now),
+      lastTsn: this.lastTsn
+    })
     this.#settle()
     return advance > 0
   }
@@ -307,41 +290,9 @@ export class Sending {
     }
   }
 
-  /** How much may be under way (sections 7.2.1 to 7.2.4). */
-  #control(bytes: number, before: number, isLoss: boolean): void {
-    if (this.#recoversUntil !== undefined) {
-      if (ahead32(this.#acknowledged, this.#recoversUntil) < 0) return
-      this.#recoversUntil = undefined
-    }
-    if (isLoss) {
-      this.#reduce()
-      this.#cwnd = this.#ssthresh
-      this.#recoversUntil = this.lastTsn
-      this.#allowance = this.#maxPiece
-    } else if (bytes > 0 && before + this.#maxPiece > this.#cwnd) {
-      // Only where it was made use of.
-      if (this.#cwnd <= this.#ssthresh) this.#cwnd += Math.min(bytes, 2 * this.#maxPiece)
-      else {
-        this.#partial += bytes
-        if (this.#partial >= this.#cwnd) {
-          this.#partial -= this.#cwnd
-          this.#cwnd += this.#maxPiece
-        }
-      }
-    }
-  }
-
-  #reduce(): void {
-    this.#ssthresh = Math.max(this.#cwnd / 2, 4 * this.#maxPiece)
-    this.#partial = 0
-  }
-
   /** Nothing was heard for as long as `timeout` says (section 6.3.3). */
   expire(now: number): void {
-    this.#reduce()
-    this.#cwnd = this.#maxPiece
-    this.#recoversUntil = undefined
-    this.timeout = Math.min(2 * this.timeout, Timeout.most)
+    this.congestion.expire()
     for (const piece of this.sent) if (piece.state === "flying") this.#lose(piece, now)
     this.#settle()
   }
@@ -370,17 +321,5 @@ export class Sending {
       cumulative = piece.tsn
     }
     return { cumulative, streams: [...streams] }
-  }
-
-  /** The time that an answer took (section 6.3.1). */
-  #observe(time: number): void {
-    if (this.#srtt === undefined) {
-      this.#srtt = time
-      this.#deviation = time / 2
-    } else {
-      this.#deviation += (Math.abs(this.#srtt - time) - this.#deviation) / 4
-      this.#srtt += (time - this.#srtt) / 8
-    }
-    this.timeout = Math.min(this.#srtt + Math.max(4 * this.#deviation, Timeout.leastDeviation), Timeout.most)
   }
 }

@@ -84,7 +84,7 @@ export class Transfer {
       setTimer: (isRunning) => {
         clearTimeout(sctp["timerReconfigHandle"] as ReturnType<typeof setTimeout> | undefined)
         sctp["timerReconfigHandle"] = isRunning
-          ? setTimeout(() => this.#isOver || this.#resets.expire(), this.#sending.timeout)
+          ? setTimeout(() => this.#isOver || this.#resets.expire(), this.#sending.congestion.timeout)
           : undefined
       }
     }, { initialTsn, remoteInitialTsn })
@@ -220,7 +220,7 @@ export class Transfer {
   /** The clock for what is under way (section 6.3.2). It is only set anew where it would run out too late. */
   #restartTimer(): void {
     const sctp = this.#sctp
-    this.#timeoutAt = this.#sending.isWaiting ? performance.now() + this.#sending.timeout : Infinity
+    this.#timeoutAt = this.#sending.isWaiting ? performance.now() + this.#sending.congestion.timeout : Infinity
     if (this.#timerAt <= this.#timeoutAt) return
     clearTimeout(sctp["timer3Handle"])
     this.#setTimer()
