@@ -3,7 +3,18 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { KeyObject } from "node:crypto"
-import { DtlsClient, type DtlsSocket, Event, type RTCDtlsTransport, type RTCPeerConnection } from "werift"
+import {
+  CipherContext,
+  DtlsClient,
+  type DtlsSocket,
+  Event,
+  HashAlgorithm,
+  NamedCurveAlgorithm,
+  RTCCertificate,
+  type RTCDtlsTransport,
+  type RTCPeerConnection,
+  SignatureAlgorithm
+} from "werift"
 import { answer, offer, type Signal } from "../../../scripts/bench/peer.ts"
 import { endHandshake, hearEarly, hearInOrder } from "../../../src/node/internal/werift/dtls.ts"
 import type { WeriftPeer } from "../../../src/node/internal/werift/peer.ts"
@@ -141,6 +152,68 @@ describe("a handshake whose packets overtake each other", () => {
   it("succeeds here", async () => assert.strictEqual(await withFlightsReversed(mended), "open"))
 })
 
+/** Connects to an end that is not what it says to be. Ends when connected or failed. */
+const withImposter = async (
+  make: () => RTCPeerConnection,
+  role: "client" | "server",
+  corrupt: (imposter: RTCPeerConnection) => void | Promise<void>
+) => {
+  const imposter = plain()
+  const honest = make()
+  // The one that answers is the client.
+  const peers = role === "client" ? [honest, imposter] as const : [imposter, honest] as const
+  const channel = peers[0].createDataChannel("x")
+  if (role === "server") await corrupt(imposter)
+  const over = new Promise<string>((resolve) => {
+    channel.addEventListener("open", () => resolve("open"))
+    honest.connectionStateChange.subscribe((state) => state === "failed" && resolve(state))
+  })
+  const answer = imposter.createAnswer
+  imposter.createAnswer = async () => {
+    if (role === "client") await corrupt(imposter)
+    return answer.call(imposter)
+  }
+  await negotiate(...peers)
+  const outcome = await over
+  await closeAll(...peers)
+  return outcome
+}
+
+/** A certificate with the key of another. */
+const steal = async (imposter: RTCPeerConnection) => {
+  const make = () =>
+    CipherContext.createSelfSignedCertificateWithKey(
+      { signature: SignatureAlgorithm.ecdsa_3, hash: HashAlgorithm.sha256_4 },
+      NamedCurveAlgorithm.secp256r1_23
+    )
+  const [own, stolen] = await Promise.all([make(), make()])
+  // Private: what all transports of the peer get.
+  Object.assign((imposter as any).secureManager, {
+    certificate: new RTCCertificate(own.keyPem, stolen.certPem, own.signatureHash)
+  })
+}
+
+/** Has heard something else than the other end. */
+const mishear = (imposter: RTCPeerConnection) => {
+  const transport = imposter.dtlsTransports[0]!
+  transport.onStateChange.subscribe((state) => {
+    if (state === "connecting") queueMicrotask(() => (transport.dtls!.cipher.verifyData = () => Buffer.alloc(12)))
+  })
+}
+
+describe("an end that does not prove", () => {
+  for (const role of ["client", "server"] as const) {
+    for (
+      const [what, corrupt] of [["that its certificate is its own", steal], ["what it has heard", mishear]] as const
+    ) {
+      it(`${what} is connected to by werift, as a ${role}`, async () =>
+        assert.strictEqual(await withImposter(plain, role, corrupt), "open"))
+      it(`${what} is not connected to here, as a ${role}`, async () =>
+        assert.strictEqual(await withImposter(mended, role, corrupt), "failed"))
+    }
+  }
+})
+
 describe("messages of a handshake", () => {
   class Fragment {
     static assemble = (pieces: ReadonlyArray<Fragment>) => {
@@ -156,7 +229,7 @@ describe("messages of a handshake", () => {
     get fragment_length() {
       return this.fragment.length
     }
-    constructor(number: number, whole: Buffer, from = 0, to = whole.length, type = 11) {
+    constructor(number: number, whole: Buffer, from = 0, to = whole.length, type = 13) {
       this.message_seq = number
       this.fragment = whole.subarray(from, to)
       this.fragment_offset = from
@@ -169,6 +242,7 @@ describe("messages of a handshake", () => {
     const heard: Array<string> = []
     const socket = {
       dtls: { flight: 5 },
+      onError: { execute: (error: Error) => assert.fail(error.message) },
       handleFragmentHandshake: (fragments: ReadonlyArray<Fragment>) => fragments,
       onHandleHandshakes: async (messages: ReadonlyArray<Fragment>) => {
         for (const { fragment, message_seq } of messages) heard.push(`${message_seq}${fragment}`)

@@ -3,6 +3,7 @@
  */
 import { createSecretKey } from "node:crypto"
 import { DtlsClient, type DtlsSocket, type RTCDtlsTransport } from "werift"
+import { makeProofs } from "./dtls/proofs.ts"
 
 /** The first byte of a record of the handshake (RFC 5246, section 6.2.1). */
 const HandshakeRecord = 22
@@ -44,6 +45,28 @@ export const hearEarly = (transport: RTCDtlsTransport): { readonly replay: () =>
   }
 }
 
+/**
+ * werift looks at none of the proofs of a handshake. So whoever is between the two
+ * ends can be either of them to the other, with the certificate that it has seen
+ * go by and without its key: that the fingerprints of the SDP are right says
+ * nothing then (RFC 8827, section 6.5; RFC 5246, sections 7.4.3, 7.4.8 and 7.4.9).
+ * Here the handshake fails.
+ *
+ * Relies on: `cipher.localRandom`, `cipher.masterSecret` and
+ * `dtls.sortedHandshakeCache` of the socket.
+ *
+ * @internal
+ */
+export const proveEnds = (socket: DtlsSocket): (message: Fragment) => boolean => {
+  const isProved = makeProofs(socket)
+  let hasFailed = false
+  return ({ fragment, msg_type }) => {
+    hasFailed ||= !isProved(msg_type, fragment)
+    if (hasFailed) socket.onError.execute(new Error(`handshake message ${msg_type} proves nothing`))
+    return !hasFailed
+  }
+}
+
 /** Messages of a handshake that are kept until those before them come, and bytes of one: more than any has. */
 const MaxEarly = 16
 const MaxMessageBytes = 65_536
@@ -75,6 +98,7 @@ const isWhole = (pieces: ReadonlyArray<Fragment>): boolean => {
 export const hearInOrder = (socket: DtlsSocket): void => {
   let next = 0
   const early = new Map<number, Array<Fragment>>()
+  const isProved = proveEnds(socket)
   const hear = (message: Fragment) => {
     socket.onHandleHandshakes([message]).catch((error: Error) => socket.onError.execute(error))
   }
@@ -116,7 +140,9 @@ export const hearInOrder = (socket: DtlsSocket): void => {
       if (!isWhole(pieces)) break
       early.delete(next++)
       const { assemble } = pieces[0]!.constructor as unknown as { assemble(pieces: Array<Fragment>): Fragment }
-      hear(assemble(pieces))
+      const message = assemble(pieces)
+      if (!isProved(message)) return []
+      hear(message)
     }
     return []
   }

@@ -24,8 +24,8 @@ const relied = {
   dtlsTransport: ["dtls", "iceTransport", "onStateChange"],
   iceAgent: ["protocols", "stunServer", "consentExpiryTimer", "onData", "close"],
   dtls: ["handleFragmentHandshake", "onHandleHandshakes", "onError", "connect", "connected", "transport"],
-  dtlsContext: ["flight", "recordSequenceNumber"],
-  cipherContext: ["cipher"],
+  dtlsContext: ["flight", "recordSequenceNumber", "sortedHandshakeCache"],
+  cipherContext: ["cipher", "localRandom", "masterSecret"],
   sctpTransport: [
     "sctp",
     "setDtlsTransport",
