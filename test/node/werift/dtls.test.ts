@@ -3,9 +3,20 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { KeyObject } from "node:crypto"
-import { DtlsClient, Event, type RTCDtlsTransport, type RTCPeerConnection } from "werift"
+import {
+  CipherContext,
+  DtlsClient,
+  type DtlsSocket,
+  Event,
+  HashAlgorithm,
+  NamedCurveAlgorithm,
+  RTCCertificate,
+  type RTCDtlsTransport,
+  type RTCPeerConnection,
+  SignatureAlgorithm
+} from "werift"
 import { answer, offer, type Signal } from "../../../scripts/bench/peer.ts"
-import { endHandshake, hearEarly } from "../../../src/node/internal/werift/dtls.ts"
+import { endHandshake, hearEarly, hearInOrder } from "../../../src/node/internal/werift/dtls.ts"
 import type { WeriftPeer } from "../../../src/node/internal/werift/peer.ts"
 import { closeAll, connected, mended, negotiate, plain } from "./pair.ts"
 
@@ -94,6 +105,213 @@ const withRepeatedFlights = async (make: () => RTCPeerConnection) => {
 describe("a handshake of which each flight is said twice", () => {
   it("fails in werift", async () => assert.strictEqual(await withRepeatedFlights(plain), "failed"))
   it("succeeds here", async () => assert.strictEqual(await withRepeatedFlights(mended), "open"))
+})
+
+/** Packets of the handshake that are sent in one turn arrive in the opposite order. */
+const withFlightsReversed = async (make: () => RTCPeerConnection) => {
+  const peers = [make(), make()] as const
+  const channel = peers[0].createDataChannel("x")
+  let flights = 0
+  const over = new Promise<string>((resolve) => {
+    channel.addEventListener("open", () => resolve("open"))
+    for (const peer of peers) {
+      peer.connectionStateChange.subscribe((state) => state === "failed" && resolve(state))
+      peer.dtlsTransports[0]?.onStateChange.subscribe((state) => state === "failed" && resolve(state))
+    }
+    void negotiate(...peers, () => {
+      for (const peer of peers) {
+        const { connection } = peer.iceTransports[0]!
+        const send = connection.send
+        let flight: Array<Buffer> = []
+        connection.send = async (data) => {
+          if (data[0] === undefined || data[0] < 20 || data[0] > 22) return send.call(connection, data)
+          if (flight.length === 0) {
+            setImmediate(() => {
+              for (const packet of flight.toReversed()) void send.call(connection, packet)
+              flight = []
+              // Said again and again, and never understood.
+              if (++flights > 40) resolve("hopeless")
+            })
+          }
+          flight.push(data)
+        }
+      }
+    })
+  })
+  const outcome = await over
+  await closeAll(...peers)
+  return outcome
+}
+
+describe("a handshake whose packets overtake each other", () => {
+  it(
+    "fails in werift",
+    { timeout: 60_000 },
+    async () => assert.notStrictEqual(await withFlightsReversed(plain), "open")
+  )
+  it("succeeds here", async () => assert.strictEqual(await withFlightsReversed(mended), "open"))
+})
+
+/** Connects to an end that is not what it says to be. Ends when connected or failed. */
+const withImposter = async (
+  make: () => RTCPeerConnection,
+  role: "client" | "server",
+  corrupt: (imposter: RTCPeerConnection) => void | Promise<void>
+) => {
+  const imposter = plain()
+  const honest = make()
+  // The one that answers is the client.
+  const peers = role === "client" ? [honest, imposter] as const : [imposter, honest] as const
+  const channel = peers[0].createDataChannel("x")
+  if (role === "server") await corrupt(imposter)
+  const over = new Promise<string>((resolve) => {
+    channel.addEventListener("open", () => resolve("open"))
+    honest.connectionStateChange.subscribe((state) => state === "failed" && resolve(state))
+  })
+  const answer = imposter.createAnswer
+  imposter.createAnswer = async () => {
+    if (role === "client") await corrupt(imposter)
+    return answer.call(imposter)
+  }
+  await negotiate(...peers)
+  const outcome = await over
+  await closeAll(...peers)
+  return outcome
+}
+
+/** A certificate with the key of another. */
+const steal = async (imposter: RTCPeerConnection) => {
+  const make = () =>
+    CipherContext.createSelfSignedCertificateWithKey(
+      { signature: SignatureAlgorithm.ecdsa_3, hash: HashAlgorithm.sha256_4 },
+      NamedCurveAlgorithm.secp256r1_23
+    )
+  const [own, stolen] = await Promise.all([make(), make()])
+  // Private: what all transports of the peer get.
+  Object.assign((imposter as any).secureManager, {
+    certificate: new RTCCertificate(own.keyPem, stolen.certPem, own.signatureHash)
+  })
+}
+
+/** Has heard something else than the other end. */
+const mishear = (imposter: RTCPeerConnection) => {
+  const transport = imposter.dtlsTransports[0]!
+  transport.onStateChange.subscribe((state) => {
+    if (state === "connecting") queueMicrotask(() => (transport.dtls!.cipher.verifyData = () => Buffer.alloc(12)))
+  })
+}
+
+describe("an end that does not prove", () => {
+  for (const role of ["client", "server"] as const) {
+    for (
+      const [what, corrupt] of [["that its certificate is its own", steal], ["what it has heard", mishear]] as const
+    ) {
+      it(`${what} is connected to by werift, as a ${role}`, async () =>
+        assert.strictEqual(await withImposter(plain, role, corrupt), "open"))
+      it(`${what} is not connected to here, as a ${role}`, async () =>
+        assert.strictEqual(await withImposter(mended, role, corrupt), "failed"))
+    }
+  }
+})
+
+describe("messages of a handshake", () => {
+  class Fragment {
+    static assemble = (pieces: ReadonlyArray<Fragment>) => {
+      const whole = Buffer.alloc(pieces[0]!.length)
+      for (const { fragment, fragment_offset } of pieces) fragment.copy(whole, fragment_offset)
+      return new Fragment(pieces[0]!.message_seq, whole)
+    }
+    readonly message_seq: number
+    readonly fragment: Buffer
+    readonly fragment_offset: number
+    readonly length: number
+    readonly msg_type: number
+    get fragment_length() {
+      return this.fragment.length
+    }
+    constructor(number: number, whole: Buffer, from = 0, to = whole.length, type = 13) {
+      this.message_seq = number
+      this.fragment = whole.subarray(from, to)
+      this.fragment_offset = from
+      this.length = whole.length
+      this.msg_type = type
+    }
+  }
+
+  const listener = () => {
+    const heard: Array<string> = []
+    const socket = {
+      dtls: { flight: 5 },
+      onError: { execute: (error: Error) => assert.fail(error.message) },
+      handleFragmentHandshake: (fragments: ReadonlyArray<Fragment>) => fragments,
+      onHandleHandshakes: async (messages: ReadonlyArray<Fragment>) => {
+        for (const { fragment, message_seq } of messages) heard.push(`${message_seq}${fragment}`)
+      }
+    }
+    hearInOrder(socket as unknown as DtlsSocket)
+    return { heard, socket, hear: (...pieces: ReadonlyArray<Fragment>) => void socket.handleFragmentHandshake(pieces) }
+  }
+  const [a, b, c] = ["aaaa", "bbbbbb", "cc"].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer]
+
+  it("are heard by their number, each once, in whatever order they and their pieces come", () => {
+    const { hear, heard } = listener()
+    hear(new Fragment(2, c), new Fragment(1, b, 2, 5))
+    hear(new Fragment(0, a, 2))
+    hear(new Fragment(1, b, 4), new Fragment(1, b, 2, 5))
+    assert.deepStrictEqual(heard, [])
+    hear(new Fragment(0, a, 0, 2))
+    assert.deepStrictEqual(heard, ["0aaaa"])
+    hear(new Fragment(1, b, 0, 3))
+    assert.deepStrictEqual(heard, ["0aaaa", "1bbbbbb", "2cc"])
+    hear(new Fragment(0, a), new Fragment(2, c), new Fragment(1, b, 2, 5))
+    assert.strictEqual(heard.length, 3)
+  })
+
+  it("are heard again where an answer was lost, and not once that is over", () => {
+    const { hear, heard, socket } = listener()
+    const done = new Fragment(0, Buffer.alloc(0), 0, 0, 14)
+    hear(done)
+    hear(done)
+    socket.dtls.flight = 7
+    hear(done)
+    assert.deepStrictEqual(heard, ["0", "0"])
+  })
+
+  it("are not kept when they are far ahead, or too large", () => {
+    const { hear, heard } = listener()
+    for (let number = 1000; number > 0; number--) hear(new Fragment(number, a))
+    hear(Object.assign(new Fragment(0, a), { length: 1 << 23 }))
+    assert.deepStrictEqual(heard, [])
+    hear(new Fragment(0, a))
+    assert.strictEqual(heard.length, 16)
+  })
+})
+
+describe("the first message of a client", () => {
+  for (const make of [plain, mended]) {
+    it(`goes ${make === plain ? "a tenth of a second later in werift" : "at once here"}`, async () => {
+      const peers = [make(), make()] as const
+      peers[0].createDataChannel("x")
+      let hasSaid = false
+      const atOnce = new Promise<boolean>((resolve) =>
+        negotiate(...peers, () => {
+          // The one that answers is the client.
+          const [transport] = peers[1].dtlsTransports
+          const { connection } = transport!.iceTransport
+          const send = connection.send
+          connection.send = (data) => {
+            if (data[0] === 22) hasSaid = true
+            return send.call(connection, data)
+          }
+          transport!.onStateChange.subscribe((state) => {
+            if (state === "connecting") setImmediate(() => resolve(hasSaid))
+          })
+        })
+      )
+      assert.strictEqual(await atOnce, make === mended)
+      await closeAll(...peers)
+    })
+  }
 })
 
 describe("once connected", () => {

@@ -95,6 +95,21 @@ describe("`setLocalDescription`", () => {
   it("does not wait for them here", async () => assert.isFalse(await described(WeriftPeer)))
 })
 
+it("sockets hold more than what the system gives, which is what werift has", async () => {
+  const peers = [plain(), mended()] as const
+  await connected(...peers)
+  const [theirs, ours] = peers.map(({ iceTransports }) =>
+    (iceTransports[0]!.connection as any).protocols[0].transport.socket.getRecvBufferSize() as number
+  )
+  const socket = createSocket("udp4")
+  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve))
+  assert.strictEqual(theirs, socket.getRecvBufferSize())
+  socket.setRecvBufferSize(1024 * 1024)
+  assert.strictEqual(ours, socket.getRecvBufferSize())
+  socket.close()
+  await closeAll(...peers)
+})
+
 describe("`disconnected`", { concurrent: false }, () => {
   it("comes after 7 seconds without a sign of life, and goes with the next one", () => {
     vi.useFakeTimers()

@@ -3,21 +3,16 @@
  */
 import { createSecretKey } from "node:crypto"
 import { DtlsClient, type DtlsSocket, type RTCDtlsTransport } from "werift"
+import { makeProofs } from "./dtls/proofs.ts"
 
 /** The first byte of a record of the handshake (RFC 5246, section 6.2.1). */
 const HandshakeRecord = 22
 
-/** Messages of the handshake (RFC 5246, section 7.4, and RFC 6347, section 4.3.2). */
-const Handshake = {
-  ClientHello: 1,
-  ServerHello: 2,
-  HelloVerifyRequest: 3,
-  Certificate: 11,
-  ServerKeyExchange: 12,
-  CertificateRequest: 13,
-  CertificateVerify: 15,
-  ClientKeyExchange: 16
-}
+/** Last messages of a flight (RFC 5246, section 7.4). */
+const Handshake = { ClientHello: 1, ServerHelloDone: 14, Finished: 20 }
+
+/** A message of the handshake, or a piece of one. */
+type Fragment = Parameters<DtlsSocket["handleFragmentHandshake"]>[0][number]
 
 /**
  * werift makes its end of DTLS when ICE is up on its own side. A `ClientHello`
@@ -51,45 +46,169 @@ export const hearEarly = (transport: RTCDtlsTransport): { readonly replay: () =>
 }
 
 /**
- * An end that waits for an answer says its flight again (RFC 6347, section
- * 4.2.4), so an end that was slow gets what it has dealt with already. werift
- * begins that step of the handshake anew, or fails it: on a machine that is busy
- * for half a second it lost the connection. So what belongs to a step that is
- * past is dropped; of a flight's last message werift itself knows that it has to
- * say its answer again.
+ * werift looks at none of the proofs of a handshake. So whoever is between the two
+ * ends can be either of them to the other, with the certificate that it has seen
+ * go by and without its key: that the fingerprints of the SDP are right says
+ * nothing then (RFC 8827, section 6.5; RFC 5246, sections 7.4.3, 7.4.8 and 7.4.9).
+ * Here the handshake fails.
  *
- * Relies on: `onHandleHandshakes` of the socket, and `dtls.flight`, the number of
- * the flight that it sent last.
+ * Relies on: `cipher.localRandom`, `cipher.masterSecret` and
+ * `dtls.sortedHandshakeCache` of the socket.
  *
  * @internal
  */
-export const dropRepeated = (socket: DtlsSocket): void => {
-  const isClient = socket instanceof DtlsClient
-  const isRepeated = ({ fragment, msg_type }: { readonly fragment: Buffer; readonly msg_type: number }): boolean => {
+export const proveEnds = (socket: DtlsSocket): (message: Fragment) => boolean => {
+  const isProved = makeProofs(socket)
+  let hasFailed = false
+  return ({ fragment, msg_type }) => {
+    hasFailed ||= !isProved(msg_type, fragment)
+    if (hasFailed) socket.onError.execute(new Error(`handshake message ${msg_type} proves nothing`))
+    return !hasFailed
+  }
+}
+
+/** Messages of a handshake that are kept until those before them come, and bytes of one: more than any has. */
+const MaxEarly = 16
+const MaxMessageBytes = 65_536
+
+/** Whether the pieces, in order of their offsets, are all of the message. */
+const isWhole = (pieces: ReadonlyArray<Fragment>): boolean => {
+  let reached = 0
+  for (const { fragment_length, fragment_offset } of pieces) {
+    if (fragment_offset > reached) return false
+    reached = Math.max(reached, fragment_offset + fragment_length)
+  }
+  return reached >= pieces[0]!.length
+}
+
+/**
+ * Messages of a handshake are for werift what comes, when it comes: one that
+ * overtakes another makes keys of the wrong messages, and the handshake never
+ * ends; one that comes in pieces is put together of those that came last; and one
+ * that is said again, as by an end that waits for an answer, begins that step
+ * anew. They are to be taken by their number, each once (RFC 6347, section
+ * 4.2.2); of the last one of a flight werift itself knows that when it comes again
+ * the answer has to be said again (section 4.2.4).
+ *
+ * Relies on: `handleFragmentHandshake` and `onHandleHandshakes` of the socket, and
+ * `dtls.flight`, the number of the flight that it sent last.
+ *
+ * @internal
+ */
+export const hearInOrder = (socket: DtlsSocket): void => {
+  let next = 0
+  const early = new Map<number, Array<Fragment>>()
+  const isProved = proveEnds(socket)
+  const hear = (message: Fragment) => {
+    socket.onHandleHandshakes([message]).catch((error: Error) => socket.onError.execute(error))
+  }
+  /** Of those that were heard already. */
+  const isToHearAgain = ({ fragment, fragment_length, length, msg_type }: Fragment): boolean => {
     const { flight } = socket.dtls
+    if (fragment_length !== length) return false
     switch (msg_type) {
       case Handshake.ClientHello: {
         // The first one has no cookie; that follows the version, the random and the session id (RFC 6347, section 4.2.1).
         const hasCookie = fragment[35 + fragment[34]!]! > 0
-        return flight >= (hasCookie ? 6 : 4)
+        return flight < (hasCookie ? 6 : 4)
       }
-      case Handshake.HelloVerifyRequest:
-        return flight !== 1
-      case Handshake.ServerHello:
-      case Handshake.ServerKeyExchange:
-      case Handshake.CertificateRequest:
-        return flight >= 5
-      case Handshake.Certificate:
-        return flight >= (isClient ? 5 : 6)
-      case Handshake.CertificateVerify:
-      case Handshake.ClientKeyExchange:
-        return flight >= 6
+      case Handshake.ServerHelloDone:
+        return flight === 5
+      case Handshake.Finished:
+        return flight === 6
       default:
         return false
     }
   }
-  const handle = socket.onHandleHandshakes
-  socket.onHandleHandshakes = (handshakes) => handle(handshakes.filter((handshake) => !isRepeated(handshake)))
+  socket.handleFragmentHandshake = (fragments) => {
+    for (const fragment of fragments) {
+      const { length, message_seq: number, msg_type } = fragment
+      if (number < next) {
+        if (isToHearAgain(fragment)) hear(fragment)
+        continue
+      }
+      if (number >= next + MaxEarly || length > MaxMessageBytes) continue
+      const pieces = early.get(number) ?? []
+      early.set(number, pieces)
+      const isOfIt = pieces.length === 0 || pieces[0]!.length === length && pieces[0]!.msg_type === msg_type
+      if (isOfIt && !pieces.some(({ fragment_offset }) => fragment_offset === fragment.fragment_offset)) {
+        pieces.push(fragment)
+      }
+    }
+    for (let pieces = early.get(next); pieces !== undefined; pieces = early.get(next)) {
+      pieces.sort((a, b) => a.fragment_offset - b.fragment_offset)
+      if (!isWhole(pieces)) break
+      early.delete(next++)
+      const { assemble } = pieces[0]!.constructor as unknown as { assemble(pieces: Array<Fragment>): Fragment }
+      const message = assemble(pieces)
+      if (!isProved(message)) return []
+      hear(message)
+    }
+    return []
+  }
+}
+
+/** What is not answered is said again after so long, then after twice as long, for so many times. */
+const Repeat = { firstMillis: 50, times: 5 }
+
+/** Flights that are said again when no answer comes; of the others only the other end can know (RFC 6347, section 4.2.4). */
+const isRepeated = (flight: number) => flight === 1 || flight === 3 || flight === 4 || flight === 5
+
+/**
+ * What is lost of a handshake comes again after half a second, where RFC 6347,
+ * section 4.2.4.1, has a second for those who do not know better. On a path that
+ * ICE has just found to answer it is known: libwebrtc says it again after 50
+ * milliseconds.
+ *
+ * Relies on: `transport.socket` of the socket, through which it sends, and `dtls.flight`, which is set before
+ * a flight is sent.
+ *
+ * @internal
+ */
+export const repeatSoon = (socket: DtlsSocket): () => void => {
+  const wire = socket.transport.socket
+  const { send } = wire
+  let flight = 0
+  let packets: Array<Buffer> = []
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const repeat = (count: number) => {
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      if (socket.connected || socket.dtls.flight !== flight) return
+      for (const packet of packets) send(packet).catch(() => {})
+      if (count < Repeat.times) repeat(count + 1)
+    }, Repeat.firstMillis * 2 ** (count - 1))
+  }
+  wire.send = (packet, address) => {
+    const now = socket.dtls.flight
+    if (!socket.connected && isRepeated(now)) {
+      if (now !== flight) {
+        flight = now
+        packets = []
+        repeat(1)
+      }
+      // werift itself says the same again, later.
+      if (!packets.includes(packet)) packets.push(packet)
+    }
+    return send(packet, address)
+  }
+  return () => clearTimeout(timer)
+}
+
+/**
+ * A client waits for a tenth of a second before it says anything, which is two
+ * thirds of the time that setting up takes.
+ *
+ * Relies on: `connect`, which werift calls then, and which says the first message.
+ *
+ * @internal
+ */
+export const helloAtOnce = (socket: DtlsSocket): void => {
+  if (!(socket instanceof DtlsClient)) return
+  const connecting = socket.connect()
+  // Until werift listens to it.
+  connecting.catch(() => {})
+  socket.connect = () => connecting
 }
 
 /** More than a handshake has records. */
@@ -170,29 +289,36 @@ export const holdData = ({ onData }: DtlsSocket): { readonly pass: () => void } 
 }
 
 /**
- * Mends a transport whose end of DTLS is not made yet.
+ * Mends a transport whose end of DTLS is not made yet. Gives what ends it.
  *
  * @internal
  */
-export const mend = (transport: RTCDtlsTransport): void => {
+export const mend = (transport: RTCDtlsTransport): () => void => {
   const early = hearEarly(transport)
   let held: { readonly pass: () => void } | undefined
+  let stopRepeating = () => {}
   transport.onStateChange.subscribe((state) => {
     // werift makes its end right after it has said so.
     if (state === "connecting") {
       queueMicrotask(() => {
-        if (transport.dtls !== undefined) {
-          dropRepeated(transport.dtls)
-          held = holdData(transport.dtls)
-        }
+        if (transport.dtls === undefined) return
+        hearInOrder(transport.dtls)
+        held = holdData(transport.dtls)
+        stopRepeating = repeatSoon(transport.dtls)
+        helloAtOnce(transport.dtls)
         early.replay()
       })
     }
     if (state === "connected" && transport.dtls !== undefined) {
       // Not before SCTP is started, which is the next thing that werift does.
       if (held !== undefined) setImmediate(held.pass)
+      stopRepeating()
       useNoNumberTwice(transport.dtls)
       keepKeys(transport.dtls)
     }
   })
+  return () => {
+    stopRepeating()
+    endHandshake(transport)
+  }
 }

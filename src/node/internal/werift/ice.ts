@@ -1,6 +1,7 @@
 /**
  * What is mended in werift's ICE.
  */
+import { Socket } from "node:dgram"
 import type { PeerConfig, RTCDtlsTransport, RTCIceTransport } from "werift"
 
 /**
@@ -67,6 +68,33 @@ export const watchLife = ({ connection }: RTCIceTransport, onChange: (isQuiet: b
   }, 1000)
   watch.unref()
   return () => clearInterval(watch)
+}
+
+/** What a socket holds that the process has not read yet; the system may allow less. */
+const ReceiveBufferBytes = 1024 * 1024
+
+/**
+ * Small packets overrun the receive buffer of a socket, of which each takes far
+ * more than its size: 200 that come while the process does something else fill
+ * what a system gives by default, and what comes after them is lost.
+ *
+ * Relies on: `protocols` of the ICE agent, of which those over UDP have a
+ * `transport.socket`.
+ *
+ * @internal
+ */
+export const holdBursts = ({ connection }: RTCIceTransport): void => {
+  const { protocols } = connection as unknown as {
+    readonly protocols: ReadonlyArray<{ readonly transport?: { readonly socket?: unknown } }>
+  }
+  for (const { transport } of protocols) {
+    if (!(transport?.socket instanceof Socket)) continue
+    try {
+      transport.socket.setRecvBufferSize(ReceiveBufferBytes)
+    } catch {
+      // Closed meanwhile, or not allowed: then it holds what it holds.
+    }
+  }
 }
 
 /**

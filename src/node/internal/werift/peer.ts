@@ -1,7 +1,8 @@
 /**
  * werift as a W3C peer connection, with what it needs to behave like one. Used
  * by the Node client and by the development server. What is mended in its layers
- * is in `ice.ts`, `dtls.ts` and `sctp.ts`, one function for each fault.
+ * is in `ice.ts`, `dtls.ts`, `sctp.ts` and `channels.ts`, one function for each
+ * fault.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -13,9 +14,9 @@ import {
   type SessionDescription
 } from "werift"
 import { MaxMessageBytes } from "../../../internal/protocol.ts"
+import * as Channels from "./channels.ts"
 import * as Dtls from "./dtls.ts"
 import * as Ice from "./ice.ts"
-import { guard } from "./sctp.ts"
 import { checkVersion } from "./version.ts"
 
 export { loopback } from "./ice.ts"
@@ -27,15 +28,23 @@ const MaxUnfinishedBytes = 16 * 1024 * 1024
 export class WeriftPeer extends RTCPeerConnection {
   #isQuiet = false
   #stopWatching: (() => void) | undefined
-  readonly #transports = new Set<RTCDtlsTransport>()
-  #guarded: unknown
+  /** And what ends the handshake of each. */
+  readonly #transports = new Map<RTCDtlsTransport, () => void>()
 
   constructor(config: Partial<PeerConfig>) {
     checkVersion()
     super(config)
+    // Before a channel can send anything.
+    const createSctpTransport = this["createSctpTransport"]
+    this["createSctpTransport"] = () => {
+      const transport = createSctpTransport.call(this)
+      Channels.mend(transport, { maxBytes: MaxUnfinishedBytes, onBad: () => {} })
+      return transport
+    }
     this.connectionStateChange.subscribe((state) => {
       const ice = this.iceTransports[0]
       if (state !== "connected" || ice === undefined) return
+      Ice.holdBursts(ice)
       this.#stopWatching ??= Ice.watchLife(ice, (isQuiet) => {
         this.#isQuiet = isQuiet
         this.emit("connectionstatechange")
@@ -51,9 +60,9 @@ export class WeriftPeer extends RTCPeerConnection {
 
   override async close(): Promise<void> {
     this.#stopWatching?.()
-    for (const transport of this.#transports) Dtls.endHandshake(transport)
+    for (const endHandshake of this.#transports.values()) endHandshake()
     await super.close()
-    await Promise.allSettled(Array.from(this.#transports, Ice.closeAlsoLate))
+    await Promise.allSettled(Array.from(this.#transports.keys(), Ice.closeAlsoLate))
   }
 
   /** Settled when the candidates of the latest local description are gathered and stand in it. */
@@ -87,10 +96,6 @@ export class WeriftPeer extends RTCPeerConnection {
   override async setRemoteDescription(description: Parameters<RTCPeerConnection["setRemoteDescription"]>[0]) {
     await super.setRemoteDescription(description)
     this.#mendTransports()
-    const transport = this.sctpTransport
-    if (description.type !== "offer" || transport === undefined || this.#guarded === transport.sctp) return
-    this.#guarded = transport.sctp
-    guard(transport, { maxBytes: MaxUnfinishedBytes, onBad: () => {} })
   }
 
   /**
@@ -101,16 +106,14 @@ export class WeriftPeer extends RTCPeerConnection {
    */
   #mendTransports() {
     const inUse = this.dtlsTransports
-    for (const transport of this.#transports) {
+    for (const [transport, endHandshake] of this.#transports) {
       if (inUse.includes(transport)) continue
       this.#transports.delete(transport)
-      Dtls.endHandshake(transport)
+      endHandshake()
       void Ice.closeAlsoLate(transport)
     }
     for (const transport of inUse) {
-      if (this.#transports.has(transport)) continue
-      this.#transports.add(transport)
-      Dtls.mend(transport)
+      if (!this.#transports.has(transport)) this.#transports.set(transport, Dtls.mend(transport))
     }
   }
 }

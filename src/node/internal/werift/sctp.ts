@@ -1,137 +1,216 @@
 /**
- * What is mended in werift's SCTP.
+ * What is mended in werift's SCTP. How data goes to and fro is in `sctp/`, in the
+ * place of werift's own.
  */
 import type { RTCSctpTransport } from "werift"
+import { alone, Chunk, read } from "./sctp/packet.ts"
+import { type Limits, Transfer } from "./sctp/transfer.ts"
 
-/** Length of the common header of a packet, and of the head of a chunk or of a parameter (RFC 9260, section 3). */
-const HeaderBytes = 12
-const HeadBytes = 4
-
-const Chunk = { Init: 1, InitAck: 2, Sack: 3, Heartbeat: 4, HeartbeatAck: 5, Abort: 6, Error: 9, Reconfig: 130 }
-
-/** Where the parameters of a chunk begin, of those that consist of them. */
-const paramsAt = new Map([
-  [Chunk.Init, 16],
-  [Chunk.InitAck, 16],
-  [Chunk.Heartbeat, 0],
-  [Chunk.HeartbeatAck, 0],
-  [Chunk.Abort, 0],
-  [Chunk.Error, 0],
-  [Chunk.Reconfig, 0]
-])
-
-/** Calls `use` with each of the pieces that stand one after the other, which say their own length and are padded to 4. */
-const everyPiece = (bytes: Buffer, use: (type: number, body: Buffer) => boolean, typeOf: (at: number) => number) => {
-  let at = 0
-  while (at + HeadBytes <= bytes.length) {
-    const length = bytes.readUInt16BE(at + 2)
-    if (length < HeadBytes || at + length > bytes.length) return false
-    if (!use(typeOf(at), bytes.subarray(at + HeadBytes, at + length))) return false
-    at += Math.ceil(length / 4) * 4
-  }
-  return true
-}
-
-const areParams = (bytes: Buffer) => everyPiece(bytes, () => true, (at) => bytes.readUInt16BE(at))
-
-/** The blocks are in order and do not overlap (RFC 9260, section 3.3.4): each number is looked at once. */
-const isSack = (body: Buffer): boolean => {
-  if (body.length < 12) return false
-  const gaps = body.readUInt16BE(8)
-  const duplicates = body.readUInt16BE(10)
-  if (12 + 4 * (gaps + duplicates) > body.length) return false
-  let last = 0
-  for (let at = 12; at < 12 + 4 * gaps; at += 4) {
-    const start = body.readUInt16BE(at)
-    const end = body.readUInt16BE(at + 2)
-    if (start <= last || end < start) return false
-    last = end
-  }
-  return true
-}
+export type { Limits } from "./sctp/transfer.ts"
 
 /**
- * Whether the lengths in an SCTP packet add up.
+ * RFC 9260, section 4, as werift numbers it.
  *
  * @internal
  */
-export const isReadable = (packet: Buffer): boolean => {
-  const chunks = packet.subarray(HeaderBytes)
-  return packet.length >= HeaderBytes && everyPiece(chunks, (type, body) => {
-    if (type === Chunk.Sack) return isSack(body)
-    const start = paramsAt.get(type)
-    return start === undefined || areParams(body.subarray(start))
-  }, (at) => chunks.readUInt8(at))
+export const Established = 4
+
+/**
+ * What a transport of this library is mended with.
+ *
+ * @internal
+ */
+export class Association {
+  limits: Limits
+  transfer: Transfer | undefined
+
+  constructor(limits: Limits) {
+    this.limits = limits
+  }
 }
+
+const associations = new WeakMap<RTCSctpTransport, Association>()
+
+/**
+ * Says what the association of a peer of this library may be made to bear.
+ *
+ * @internal
+ */
+export const guard = (transport: RTCSctpTransport, limits: Limits): void => {
+  const association = associations.get(transport)!
+  association.limits = limits
+  if (association.transfer !== undefined) association.transfer.limits = limits
+}
+
+const transferChunks = new Set([Chunk.Data, Chunk.Sack, Chunk.ForwardTsn, Chunk.Reconfig])
+const controlChunks = new Set(Object.values(Chunk).filter((type) => !transferChunks.has(type)))
 
 /**
  * werift takes what the other end sends for well-formed. A length of zero (RFC
  * 9260, section 3.2) sends it round in circles until the memory is full, and what
- * it cannot read rejects a promise that nobody has, which ends the process.
+ * it cannot read rejects a promise that nobody has, which ends the process. A
+ * chunk of a type that it does not know makes it drop the whole packet, where the
+ * others are to be read (section 3.2).
  *
- * Relies on: `handleData` of the association, which gets each packet.
+ * Relies on: `handleData` of the association, which gets each packet, and
+ * `localVerificationTag`.
  *
  * @internal
  */
-export const dropUnreadable = ({ sctp }: RTCSctpTransport, onBad: () => void): void => {
+export const readPackets = ({ sctp }: RTCSctpTransport, association: Association): void => {
   const handleData = sctp["handleData"]
   sctp["handleData"] = async (packet: Buffer) => {
-    if (!isReadable(packet)) return onBad()
-    await handleData.call(sctp, packet).catch(onBad)
+    if (sctp["isStopped"]) return
+    const { onBad } = association.limits
+    const received = read(packet)
+    if (received === undefined) return onBad()
+    const isOurs = received.verificationTag === sctp["localVerificationTag"]
+    const known = received.chunks.filter(({ type }) => controlChunks.has(type) || isOurs && transferChunks.has(type))
+    // What is about setting up and ending is werift's.
+    const control = (chunk: typeof known[number]) => {
+      if (controlChunks.has(chunk.type)) handleData.call(sctp, alone(packet, chunk)).catch(onBad)
+    }
+    if (association.transfer === undefined) { for (const chunk of known) control(chunk) }
+    else association.transfer.receive(known, control)
+  }
+}
+
+/** What an INIT changes. */
+const initFields = [
+  "lastReceivedTsn",
+  "reconfigResponseSeq",
+  "remoteVerificationTag",
+  "ssthresh",
+  "peerAdvertisedRwnd",
+  "remoteExtensions",
+  "_inboundStreamsCount",
+  "_outboundStreamsCount"
+] as const
+
+/**
+ * An INIT that comes again, late or because its answer was lost, begins the
+ * association anew: what came since is taken for new, and delivered again. It is
+ * to be answered, and to change nothing (RFC 9260, section 5.2.2). A COOKIE ECHO
+ * that comes again says once more that the association is up (section 5.2.4).
+ *
+ * Relies on: `receiveChunk` of the association, and the fields above.
+ *
+ * @internal
+ */
+export const keepAssociation = ({ sctp }: RTCSctpTransport, begin: () => void): void => {
+  // Private, and of different types: they are put back as they were.
+  const fields = sctp as unknown as Record<typeof initFields[number], unknown>
+  const receiveChunk = sctp["receiveChunk"]
+  sctp["receiveChunk"] = async (chunk: { readonly type: number }) => {
+    const state = sctp.associationState
+    const before = initFields.map((name) => [name, fields[name]] as const)
+    await receiveChunk.call(sctp, chunk)
+    if (chunk.type !== Chunk.Init && chunk.type !== Chunk.InitAck) return
+    if (state === Established) { for (const [name, value] of before) fields[name] = value }
+    else if (chunk.type === Chunk.Init ? sctp.isServer : state !== sctp.associationState) begin()
+  }
+  const setState = sctp["setState"]
+  sctp["setState"] = (state) => {
+    if (state !== Established || sctp.associationState !== Established) setState.call(sctp, state)
+  }
+}
+
+/** For what is said first (RFC 9260, section 16, has 1 second), and at most. */
+const SetUpSeconds = { first: 0.5, most: 8 }
+
+/**
+ * What sets the association up is said again after 3 seconds, when it was lost,
+ * and each time after as many. It should be after 1 second, and each time after
+ * twice as long (RFC 9260, sections 5.1.3, 6.3.3 and 16).
+ *
+ * Relies on: `rto` and `timer1Expired` of the association.
+ *
+ * @internal
+ */
+export const setUpSoon = ({ sctp }: RTCSctpTransport): void => {
+  sctp["rto"] = SetUpSeconds.first
+  const expired = sctp["timer1Expired"]
+  sctp["timer1Expired"] = () => {
+    sctp["rto"] = Math.min(2 * sctp["rto"], SetUpSeconds.most)
+    expired()
   }
 }
 
 /**
- * A message for no channel, or of no known kind (RFC 8832, section 6), rejects a
- * promise that nobody has, which ends the process.
+ * How werift transfers data. Of its faults this is the list:
  *
- * Relies on: `datachannelReceive` of the transport, which gets each message, and
- * that nobody else subscribes to `onReceive`.
+ * - A sender waits until nothing waits any more, and is woken each time that
+ *   something goes: of N senders all, N times.
+ * - Reading an acknowledgement waits for what there is to send, and that for the
+ *   acknowledgement: with 256 messages at a time it stalls.
+ * - One chunk to a packet, one acknowledgement to each packet, at once and alone
+ *   (RFC 9260, sections 6.2 and 6.10).
+ * - TSNs are sorted as text, and wrong where their number of digits is not the
+ *   same; one below zero is -1 (section 1.6).
+ * - Something lost is heard of after a second at the earliest, and no later when it
+ *   is lost again and again (section 6.3).
+ * - A window that is closed is never asked whether it has opened (section 6.1, A).
+ * - The end of what is given up is said once: when that is lost, the other end
+ *   waits for ever (RFC 3758, section 3.5).
+ * - Messages are given up by the pieces of other messages, those of `maxRetransmits`
+ *   0 and of `maxPacketLifeTime` never: it counts in other units (RFC 3758,
+ *   section 3.5; RFC 8831, section 6.6).
+ * - A stream is reset before what was sent on it has gone or come, and the same
+ *   request resets it again (RFC 6525, sections 5.1.2, 5.2.1 and 5.2.2).
+ * - A message over 1 MiB fills the window that it waits for (RFC 9260, section 6.2).
+ * - What waits for its other pieces has no bound.
+ *
+ * Relies on: the private fields of the association that `transfer.ts` uses, and
+ * those that are set here for whoever reads them.
  *
  * @internal
  */
-export const dropAddressless = (transport: RTCSctpTransport, onBad: () => void): void => {
-  const receive = transport["datachannelReceive"]
-  const { onReceive } = transport.sctp
-  onReceive.allUnsubscribe()
-  onReceive.subscribe((...frame) => {
-    receive(...frame).catch(onBad)
+export const transferData = (transport: RTCSctpTransport, association: Association): void => {
+  const { sctp } = transport
+  const begin = () => {
+    association.transfer = new Transfer(sctp, association.limits, {
+      streams: () => Object.keys(transport.dataChannels).map(Number),
+      onReset: (streams) => sctp.onReconfigStreams.execute([...streams])
+    })
+  }
+  association.transfer = undefined
+  keepAssociation(transport, begin)
+  readPackets(transport, association)
+  Object.defineProperties(sctp, {
+    outboundQueue: { get: () => association.transfer?.queue ?? [], configurable: true },
+    sentQueue: { get: () => association.transfer?.sent ?? [], configurable: true },
+    flightSize: { get: () => association.transfer?.flight ?? 0, configurable: true }
   })
+  sctp.stateChanged.closed.subscribe(() => association.transfer?.end())
 }
 
-/** Packets that came after one that is missing. For each that comes werift sorts them all. */
-const MaxMisordered = 8192
-
 /**
- * werift keeps the pieces of a message until its last one comes, however many
- * they are, and what came after one that is missing. It counts the bytes and lets
- * its window go below zero, for those that do not mind it (RFC 9260, section 6.2).
+ * Mends the associations of a transport, before anything was sent on it: it gets
+ * another when its section moves to another DTLS transport. `each` is called with
+ * the transport for each of them.
  *
- * Relies on: `receiveDataChunk`, `advertisedRwnd` and `sackMisOrdered` of the
- * association.
+ * Relies on: `setDtlsTransport`, which makes the association.
  *
  * @internal
  */
-export const boundUnfinished = ({ sctp }: RTCSctpTransport, maxBytes: number, onBad: () => void): void => {
-  const receive = sctp["receiveDataChunk"]
-  sctp["receiveDataChunk"] = (chunk: Parameters<typeof receive>[0]) => {
-    if (sctp["advertisedRwnd"] < -maxBytes || sctp["sackMisOrdered"].size > MaxMisordered) return onBad()
-    receive.call(sctp, chunk)
+export const mend = (
+  transport: RTCSctpTransport,
+  limits: Limits,
+  each: (transport: RTCSctpTransport, association: Association) => void
+): Association => {
+  const association = new Association(limits)
+  associations.set(transport, association)
+  const mendAssociation = () => {
+    setUpSoon(transport)
+    transferData(transport, association)
+    each(transport, association)
   }
-}
-
-/**
- * Keeps from the association what it cannot bear, and calls `onBad` instead: for
- * a packet that cannot be read or does not fit, a message to no channel, and when
- * the pieces of messages whose last piece never comes are more than `maxBytes`.
- *
- * @internal
- */
-export const guard = (transport: RTCSctpTransport, options: {
-  readonly maxBytes: number
-  readonly onBad: () => void
-}): void => {
-  dropUnreadable(transport, options.onBad)
-  dropAddressless(transport, options.onBad)
-  boundUnfinished(transport, options.maxBytes, options.onBad)
+  mendAssociation()
+  const setDtlsTransport = transport.setDtlsTransport
+  transport.setDtlsTransport = (dtlsTransport) => {
+    const before = transport.sctp
+    setDtlsTransport.call(transport, dtlsTransport)
+    if (transport.sctp !== before) mendAssociation()
+  }
+  return association
 }

@@ -13,14 +13,65 @@ export const TestedVersion = "0.25.2"
 
 /** What the mends rely on, of each thing that they reach into. */
 const relied = {
-  peer: ["signalingStateChange", "connectionStateChange", "dtlsTransports", "iceTransports", "sctpTransport"],
+  peer: [
+    "createSctpTransport",
+    "signalingStateChange",
+    "connectionStateChange",
+    "dtlsTransports",
+    "iceTransports",
+    "sctpTransport"
+  ],
   dtlsTransport: ["dtls", "iceTransport", "onStateChange"],
-  iceAgent: ["stunServer", "consentExpiryTimer", "onData", "close"],
-  dtls: ["onHandleHandshakes", "onData", "connect", "transport"],
-  dtlsContext: ["flight", "recordSequenceNumber"],
-  cipherContext: ["cipher"],
-  sctpTransport: ["datachannelReceive", "sctp"],
-  sctp: ["onReceive", "handleData", "receiveDataChunk", "advertisedRwnd", "sackMisOrdered"]
+  iceAgent: ["protocols", "stunServer", "consentExpiryTimer", "onData", "close"],
+  dtls: ["handleFragmentHandshake", "onHandleHandshakes", "onData", "onError", "connect", "connected", "transport"],
+  dtlsContext: ["flight", "recordSequenceNumber", "sortedHandshakeCache"],
+  cipherContext: ["cipher", "localRandom", "masterSecret"],
+  sctpTransport: [
+    "sctp",
+    "setDtlsTransport",
+    "dataChannels",
+    "dataChannelId",
+    "dataChannelQueue",
+    "dataChannelOpen",
+    "dataChannelFlush",
+    "dataChannelClose",
+    "datachannelSend",
+    "datachannelReceive",
+    "assertSendableMessageSize"
+  ],
+  sctp: [
+    "onReceive",
+    "onReconfigStreams",
+    "stateChanged",
+    "associationState",
+    "state",
+    "isStopped",
+    "isServer",
+    "transport",
+    "handleData",
+    "receiveChunk",
+    "setState",
+    "timer1Expired",
+    "rto",
+    "mtu",
+    "maxPayloadSize",
+    "localPort",
+    "remotePort",
+    "localTsn",
+    "localVerificationTag",
+    "lastReceivedTsn",
+    "reconfigResponseSeq",
+    "remoteVerificationTag",
+    "ssthresh",
+    "peerAdvertisedRwnd",
+    "remoteExtensions",
+    "_inboundStreamsCount",
+    "_outboundStreamsCount",
+    // Which are cleared when the association ends.
+    "sackTimeout",
+    "timer3Handle",
+    "timerReconfigHandle"
+  ]
 } satisfies Record<string, ReadonlyArray<string>>
 
 /**
