@@ -60,9 +60,10 @@ export interface Options {
   readonly checkMethods?: boolean | undefined
   /**
    * Calls that may wait for their response at a time; the others wait for their
-   * turn, first come first served. Default 32: werift loses messages when many
-   * more are written at once. libwebrtc takes more. At least 1; `Infinity` is no
-   * limit.
+   * turn, first come first served. At least 1. Default: no limit, so that no slow
+   * method holds up another; what limits calls is what the DataChannel has
+   * buffered. Set one for a WebRTC implementation that does not tell what it has
+   * buffered, such as `@roamhq/wrtc`.
    */
   readonly maxInFlight?: number | undefined
   /** Calls that may wait for their turn; one more fails with `Unavailable`. Default 65,536. */

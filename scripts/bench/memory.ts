@@ -59,7 +59,7 @@ const entries = async (quick: boolean): Promise<Array<Entry>> => {
       add(`${name}, compress`, await Contestants.ours({ ...options, compress: true }))
     }
   }
-  add("typed, timeout, default window", await Contestants.ours({ maxInFlight: 32 }), [4096])
+  add("typed, timeout, window of 32", await Contestants.ours({ maxInFlight: 32 }), [4096])
   add("typed, timeout, answer's members sorted", await Contestants.ours({ answers: "sorted" }), [16])
   for (const timeout of [true, false]) {
     const name = timeout ? "timeout" : "no timeout"

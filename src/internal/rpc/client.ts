@@ -85,7 +85,7 @@ export const make = Effect.fnUntraced(function*(
   {
     checkMethods = true,
     defaultTimeout = "5 seconds",
-    maxInFlight = 32,
+    maxInFlight = Infinity,
     maxQueued = 65_536,
     whenDisconnected = "wait"
   }: Options

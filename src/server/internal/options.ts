@@ -73,7 +73,7 @@ export interface Options<R = never> {
   readonly maxBufferedBytes?: number | undefined
   /** Size of a compressed DataChannel message once it is inflated, in bytes. Default 1 MiB. */
   readonly maxInflatedBytes?: number | undefined
-  /** Calls of one client that may be under way at a time; more are refused with -32603. Default 1,024. */
+  /** Calls of one client that may be under way at a time; more are refused with -32603. Default 16,384. */
   readonly maxCalls?: number | undefined
   /** `data_channel_signaling_close_message` of sora.conf. Default false. */
   readonly closeMessage?: boolean | undefined
@@ -135,7 +135,7 @@ export const settingsOf = (options: Options<any>): Settings => ({
   connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds"),
   maxBufferedBytes: options.maxBufferedBytes ?? 16 * 1024 * 1024,
   maxInflatedBytes: options.maxInflatedBytes ?? 1024 * 1024,
-  maxCalls: options.maxCalls ?? 1024,
+  maxCalls: options.maxCalls ?? 16_384,
   closeMessage: options.closeMessage ?? false,
   switchOrder: options.switchOrder ?? "after-open",
   peer: options.peer ?? (isLoopbackHost(options.host ?? DefaultHost) ? Werift.loopback : {})
