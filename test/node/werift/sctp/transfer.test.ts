@@ -228,11 +228,10 @@ describe("an association", { concurrent: false }, () => {
     assert.deepStrictEqual(b.received.at(-1), [0, "lost"])
   })
 
-  it("has at most 16 packets under way for a turn, and no more than the other end has room for", () => {
+  it("has ten pieces under way to an end that nothing is known of", () => {
     const [a] = ends(seeded(1), () => ({ ...fair, drop: 1 }), [5, 5])
     a.transfer.send(message({ data: "x".repeat(262_144) }))
     vi.advanceTimersByTime(1)
-    // Ten pieces is what is sent to an end that nothing is known of.
     assert.strictEqual(a.sent.length, 10)
   })
 
@@ -325,6 +324,26 @@ describe("an association", { concurrent: false }, () => {
       }
     }
 
+    it("is sent as often as it may be, and then the other end is told not to wait, until it has heard", async () => {
+      for (const maxRetransmits of [0, 1, 3]) {
+        const weather = { ...fair, drop: 1 }
+        const [a, b] = ends(seeded(1), () => weather, [5, 5])
+        const types = () => a.sent.flatMap((packet) => read(packet)!.chunks.map(({ type }) => type))
+        a.transfer.send(message({ data: "lost", maxRetransmits }))
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await vi.advanceTimersByTimeAsync(60_000)
+        assert.strictEqual(types().filter((type) => type === 0).length, 1 + maxRetransmits)
+        assert.isAbove(types().filter((type) => type === 192).length, 5)
+        weather.drop = 0
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await until(() => isSettled(a), 10_000)
+        a.transfer.send(message({ data: "after" }))
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        await until(() => isSettled(a), 1000)
+        assert.deepStrictEqual(b.received, [[0, "after"]])
+      }
+    })
+
     it("is not sent at all when its time is over before", async () => {
       const [a, b] = ends(seeded(1), () => fair, [5, 5])
       let left = 0
@@ -376,6 +395,58 @@ describe("an association", { concurrent: false }, () => {
         for (const { received } of both) assert.deepStrictEqual(received.slice(100).map(([, data]) => data), again)
       })
     }
+
+    it("waits for what the other end has sent before, and says that it does", async () => {
+      const [a] = ends(seeded(1), () => ({ ...fair, drop: 1 }), [5, 100])
+      const hear = (write: (packets: Packets) => void) => {
+        const packets = new Packets(1191, header, (packet) => a.transfer.receive(read(packet)!.chunks, () => {}))
+        write(packets)
+        packets.end()
+      }
+      const data = (tsn: number, ssn: number) =>
+        hear((packets) =>
+          packets.data({
+            tsn,
+            streamId: 0,
+            ssn,
+            protocol: 51,
+            isOrdered: true,
+            isFirst: true,
+            isLast: true,
+            data: Buffer.from(`${ssn}`)
+          })
+        )
+      const request = (sequence: number, lastTsn: number) => {
+        const body = Buffer.alloc(14)
+        body.writeUInt32BE(sequence, 0)
+        body.writeUInt32BE(lastTsn, 8)
+        hear((packets) => packets.reconfig(13, body))
+      }
+      /** What was said of the request: its number and the result. */
+      const answers = () =>
+        a.sent.splice(0).flatMap((packet) => read(packet)!.chunks)
+          .filter(({ body, type }) => type === 130 && body.readUInt16BE(0) === 16)
+          .map(({ body }) => [body.readUInt32BE(4), body.readUInt32BE(8)])
+      data(100, 0)
+      request(100, 101)
+      assert.deepStrictEqual(answers(), [[100, 6]])
+      assert.deepStrictEqual(a.resets, [])
+      // The same again, and then under another number.
+      request(100, 101)
+      request(101, 101)
+      assert.deepStrictEqual(answers(), [[100, 6], [101, 6]])
+      data(101, 1)
+      assert.deepStrictEqual(a.resets, [0])
+      request(101, 101)
+      request(102, 101)
+      assert.deepStrictEqual(answers(), [[101, 1], [102, 1]])
+      assert.deepStrictEqual(a.resets, [0])
+      // One that is out of turn, and one that there is no use for.
+      request(200, 101)
+      hear((packets) => packets.reconfig(14, Buffer.from([0, 0, 0, 103, 0, 0])))
+      assert.deepStrictEqual(answers(), [[200, 5], [103, 2]])
+      assert.deepStrictEqual(a.received, [[0, "0"], [0, "1"]])
+    })
 
     it("may be reset by both ends at the same time, and others with it", async () => {
       const both = ends(seeded(3), () => weathers[4]![1], beginnings[2]!)

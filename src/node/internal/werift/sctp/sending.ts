@@ -25,7 +25,8 @@ export interface Message {
   readonly onLeft?: ((bytes: number) => void) | undefined
 }
 
-interface Queued {
+/** @internal */
+export interface Queued {
   readonly message: Message
   ssn: number
   isGivenUp: boolean
@@ -221,12 +222,11 @@ export class Sending {
   }
 
   #arrive(piece: Piece, news: { bytes: number; place: number; sentAt: number }): void {
+    // Of what was given up nothing more is of interest.
     if (piece.state === "arrived") return
     if (piece.state === "flying") this.flight -= piece.data.length
     else if (piece.state === "lost") this.#lost--
     piece.state = "arrived"
-    // What was given up counts neither as arrived nor as late.
-    if (piece.of.isGivenUp) return
     news.bytes += piece.data.length
     if (piece.place <= news.place) return
     news.place = piece.place
