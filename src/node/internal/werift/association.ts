@@ -70,6 +70,7 @@ export const dataSectionIndex = (peer: RTCPeerConnection): number => peer.sctpTr
  */
 export const silence = (peer: RTCPeerConnection): void => {
   for (const transport of peer.iceTransports) {
+    // The type of the agent does not name them.
     const { protocols } = transport.connection as unknown as {
       readonly protocols: ReadonlyArray<{ sendData: () => Promise<void>; sendStun: () => Promise<void> }>
     }

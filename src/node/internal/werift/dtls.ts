@@ -139,6 +139,7 @@ export const hearInOrder = (socket: DtlsSocket): void => {
       pieces.sort((a, b) => a.fragment_offset - b.fragment_offset)
       if (!isWhole(pieces)) break
       early.delete(next++)
+      // A static method of a class that werift does not export.
       const { assemble } = pieces[0]!.constructor as unknown as { assemble(pieces: Array<Fragment>): Fragment }
       const message = assemble(pieces)
       if (!isProved(message)) return []

@@ -84,6 +84,7 @@ const ReceiveBufferBytes = 1024 * 1024
  * @internal
  */
 export const holdBursts = ({ connection }: RTCIceTransport): void => {
+  // The type of the agent does not name them.
   const { protocols } = connection as unknown as {
     readonly protocols: ReadonlyArray<{ readonly transport?: { readonly socket?: unknown } }>
   }

@@ -122,6 +122,7 @@ export const checkVersion = (): void => {
   if (isChecked) return
   const names = missing({
     peer: () => new RTCPeerConnection({}),
+    // Looked at and never connected, so that only a transport is needed that does nothing.
     dtls: () => new DtlsClient({ transport: { type: "none", address: {}, closed: false } as any })
   })
   if (names.length > 0) {
