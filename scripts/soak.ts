@@ -147,10 +147,7 @@ const deaths = Effect.fnUntraced(function*() {
         reconnect: false,
         ignoreDisconnectWebsocket
       })
-      yield* connection.changes.pipe(
-        Stream.filter((state) => state._tag === "Connected" && state.switched),
-        Stream.runHead
-      )
+      yield* connection.signaling.pipe(Stream.filter(({ message }) => message.type === "switched"), Stream.runHead)
       // A WebSocket that is not needed any more may go unmissed.
       if (fault === "killSocket" && ignoreDisconnectWebsocket) return
       const start = performance.now()

@@ -13,6 +13,7 @@ const task: Task = {
   connect: { type: "connect", role: "sendrecv", channelId: "lobby" },
   labels: ["#chat"],
   connectTimeout: Duration.seconds(30),
+  timeLeft: Duration.seconds(20),
   disconnectTimeout: Duration.seconds(3)
 }
 
