@@ -95,7 +95,6 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   /** What `onConnected` calls over, while it runs. */
   let port: ReconnectingChannel.ReconnectingChannel | undefined
   const pauses = Retrying.makePauses()
-  yield* watchNetwork(pauses.endUnsafe)
 
   const observer: Session.Observer = {
     signaling: signaling.publish,
@@ -120,6 +119,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
     })
   // The first finalizer, so the last to run: by then the session has said goodbye.
   yield* Effect.addFinalizer(() => finish(new Released()))
+  yield* watchNetwork(pauses.endUnsafe)
 
   let number = 1
   const connect = Attempt.make(options, {
@@ -154,7 +154,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
 
   let session = yield* retrySchedule === undefined
     ? connect
-    : Retrying.retry(connect, retrySchedule, pauses, isWorthwhile)
+    : Retrying.retry(connect, retrySchedule, pauses, isWorthwhile, Effect.void)
   yield* welcome(session)
 
   const supervise = Effect.gen(function*() {
@@ -167,16 +167,15 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
       }
       channel.interrupt(reason)
       let attempt = 1
-      const announce = Effect.suspend(() => SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt }))
-      yield* announce
+      const announceNext = Effect.suspend(() =>
+        SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt: attempt++ })
+      )
+      yield* announceNext
       yield* session.close
       yield* Effect.sleep(Pause)
       const next = yield* connect.pipe(
-        Effect.tapError((error) => {
-          attempt++
-          return Effect.andThen(reported(Effect.logDebug(`attempt to reconnect failed: ${describe(error)}`)), announce)
-        }),
-        (attempts) => Retrying.retry(attempts, schedule, pauses, isWorthwhile),
+        Effect.tapError((error) => reported(Effect.logDebug(`attempt to reconnect failed: ${describe(error)}`))),
+        (attempts) => Retrying.retry(attempts, schedule, pauses, isWorthwhile, announceNext),
         Effect.tapError((error) => {
           const last = lastReason(error) ?? reason
           const log = last._tag === "Released"
@@ -242,16 +241,21 @@ const page: Platform = {
  *
  * @internal
  */
-export const make = <E, R, E2, R2>(options: Options<E, R, E2, R2>, rpc: RpcOptions = {}) =>
-  makeWith(options, rpc, anywhere)
+export const make = <E = never, R = never, E2 = never, R2 = never>(
+  options: Options<E, R, E2, R2>,
+  rpc: RpcOptions = {}
+) => makeWith(options, rpc, anywhere)
 
 /** @internal */
-export const layer = <E, R, E2, R2>(options: Options<E, R, E2, R2>, rpc?: RpcOptions) => layerOf(make(options, rpc))
+export const layer = <E = never, R = never, E2 = never, R2 = never>(options: Options<E, R, E2, R2>, rpc?: RpcOptions) =>
+  layerOf(make(options, rpc))
 
 /**
  * For a page.
  *
  * @internal
  */
-export const layerOfPage = <E, R, E2, R2>(options: Options<E, R, E2, R2>, rpc: RpcOptions = {}) =>
-  layerOf(makeWith(options, rpc, page))
+export const layerOfPage = <E = never, R = never, E2 = never, R2 = never>(
+  options: Options<E, R, E2, R2>,
+  rpc: RpcOptions = {}
+) => layerOf(makeWith(options, rpc, page))

@@ -9,10 +9,12 @@ import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import * as Hop from "../hop.ts"
 
 /** @internal */
 export interface Pauses {
-  readonly sleep: (duration: Duration.Duration) => Effect.Effect<void>
+  /** `begun` is run once the pause may be ended, and before it is over. */
+  readonly sleep: (duration: Duration.Duration, begun: Effect.Effect<void>) => Effect.Effect<void>
   /** Ends the pause that there is, if there is one. */
   readonly endUnsafe: () => void
 }
@@ -21,11 +23,11 @@ export interface Pauses {
 export const makePauses = (): Pauses => {
   let current: Deferred.Deferred<void> | undefined
   return {
-    sleep: (duration) =>
+    sleep: (duration, begun) =>
       Effect.suspend(() => {
         const cut = Deferred.makeUnsafe<void>()
         current = cut
-        return Effect.raceFirst(Effect.sleep(duration), Deferred.await(cut)).pipe(
+        return Effect.andThen(begun, Effect.raceFirst(Effect.sleep(duration), Hop.effect(Deferred.await(cut)))).pipe(
           Effect.ensuring(Effect.sync(() => {
             current = undefined
           }))
@@ -39,7 +41,7 @@ export const makePauses = (): Pauses => {
 
 /**
  * `Effect.retry`, for as long as another attempt is worth it and the schedule
- * goes on.
+ * goes on. `onPause` is run at the beginning of each pause.
  *
  * @internal
  */
@@ -47,7 +49,8 @@ export const retry = Effect.fnUntraced(function*<A, E, R>(
   attempt: Effect.Effect<A, E, R>,
   schedule: Schedule.Schedule<unknown, E>,
   pauses: Pauses,
-  isWorthwhile: (error: E) => boolean
+  isWorthwhile: (error: E) => boolean,
+  onPause: Effect.Effect<void>
 ): Effect.fn.Return<A, E, R> {
   const next = yield* Schedule.toStep(schedule)
   while (true) {
@@ -60,6 +63,6 @@ export const retry = Effect.fnUntraced(function*<A, E, R>(
       Pull.catchDone(() => Effect.succeed(undefined))
     )
     if (delay === undefined) return yield* Effect.fail(error)
-    yield* pauses.sleep(delay)
+    yield* pauses.sleep(delay, onPause)
   }
 })
