@@ -226,13 +226,13 @@ const layerOf = <E, R>(
 
 const anywhere: Platform = { check: ConnectOptions.check, watchNetwork: () => Effect.void }
 
-/** Its WebSocket takes no headers, and it is told when the network is back. */
+/** Its WebSocket takes no headers, and it is told when the network is back, but for what only looks like a page. */
 const page: Platform = {
   check: ConnectOptions.checkWithoutHeaders,
   watchNetwork: (isBack) =>
     Effect.acquireRelease(
-      Effect.sync(() => globalThis.addEventListener("online", isBack)),
-      () => Effect.sync(() => globalThis.removeEventListener("online", isBack))
+      Effect.sync(() => globalThis.addEventListener?.("online", isBack)),
+      () => Effect.sync(() => globalThis.removeEventListener?.("online", isBack))
     )
 }
 
