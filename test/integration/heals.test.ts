@@ -18,9 +18,18 @@ import {
   Scope,
   Stream
 } from "effect"
-import { SoraConnection, SoraConnectionError, SoraMethod, SoraRpc, type SoraRpcError } from "effect-sora-rpc"
+import {
+  PeerConnection,
+  SoraConnection,
+  SoraConnectionError,
+  SoraMethod,
+  SoraRpc,
+  type SoraRpcError
+} from "effect-sora-rpc"
 import { NodeSora } from "effect-sora-rpc/node"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
 import * as Reconnecting from "../../src/internal/connection/reconnecting.ts"
 import { first, reasonOf } from "../utils/connect.ts"
 
@@ -84,7 +93,7 @@ const takesOnly = Effect.fnUntraced(function*(first: string) {
   }
 })
 
-const isTimeout = (error: unknown, waitingFor: string, millis = 300) =>
+const isTimeout = (error: unknown, waitingFor: string, millis: number) =>
   assert.isTrue(
     error instanceof SoraConnectionError.SoraConnectionError && error.reason._tag === "ConnectTimeout" &&
       error.reason.waitingFor === waitingFor && Duration.toMillis(error.reason.timeout) === millis,
@@ -158,32 +167,50 @@ describe("metadata that is an effect", () => {
       }
     }))
 
+  /** A WebSocket that never opens, so that only the clock matters. */
+  const Nobody = Layer.mergeAll(
+    PeerConnection.layerConstructor(class {} as any, { environment: "test" }),
+    Layer.succeed(
+      Socket.WebSocketConstructor,
+      () => ({ readyState: 0, addEventListener() {}, removeEventListener() {}, close() {} }) as any
+    )
+  )
+  const attempt = <E>(metadata: Effect.Effect<SoraConnection.Metadata, E>) =>
+    Effect.forkChild(
+      SoraConnection.make({
+        signalingUrls: ["ws://127.0.0.1/"],
+        channelId: "test",
+        role: "sendrecv",
+        metadata,
+        openTimeout: "1 hour",
+        disconnectTimeout: 0
+      }).pipe(Effect.scoped, Effect.flip, Effect.provide(Nobody))
+    )
+
   for (
     const [name, hanging] of [["hangs", Effect.never], [
       "cannot be stopped",
       Effect.uninterruptible(Effect.never)
     ]] as const
   ) {
-    it.live(`${name}: connectTimeout counts`, () =>
+    it.effect(`${name}: connectTimeout counts`, () =>
       Effect.gen(function*() {
-        const server = yield* SoraServer.make()
-        isTimeout(
-          yield* Effect.flip(connect({ url: server.url, metadata: hanging, connectTimeout: "300 millis" })),
-          "the metadata effect"
-        )
+        const fiber = yield* attempt(hanging)
+        yield* TestClock.adjust("29 seconds")
+        assert.isUndefined(fiber.pollUnsafe())
+        yield* TestClock.adjust("3 seconds")
+        isTimeout(yield* Fiber.join(fiber), "the metadata effect", 30_000)
       }))
   }
 
-  it.live("what it takes is gone from connectTimeout", () =>
+  it.effect("what it takes is gone from connectTimeout", () =>
     Effect.gen(function*() {
-      const server = yield* SoraServer.make({ faults: { ignoreConnect: 1 } })
-      const [took, error] = yield* Effect.timed(Effect.flip(connect({
-        url: server.url,
-        metadata: Effect.as(Effect.sleep("250 millis"), 1),
-        connectTimeout: "300 millis"
-      })))
-      isTimeout(error, "the server's offer")
-      assert.isBelow(Duration.toMillis(took), 540)
+      const fiber = yield* attempt(Effect.as(Effect.sleep("20 seconds"), 1))
+      yield* TestClock.adjust("29 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      // And what the release of the WebSocket may take.
+      yield* TestClock.adjust("12 seconds")
+      isTimeout(yield* Fiber.join(fiber), "a signaling URL to open", 30_000)
     }))
 
   it.live("its scope is the attempt's, and who gives up connecting interrupts it", () =>
@@ -335,6 +362,31 @@ describe("onConnected", () => {
       assert.deepInclude(yield* connection.state, { number: 1 })
     }))
 
+  for (const [name, becomes] of [["fails", Effect.fail], ["succeeds", Effect.succeed]] as const) {
+    it.live(`breaks, and it ${name} of that at once: the attempt is lost all the same`, () =>
+      Effect.gen(function*() {
+        const Hang = SoraMethod.make("Hang")
+        const server: Server = yield* SoraServer.make({
+          handlers: [
+            SoraMethod.handle(Hang, (_, { connectionId }) =>
+              Effect.andThen(Effect.ignore(server.inject(connectionId, "closeAbruptly")), Effect.never))
+          ]
+        })
+        const error = yield* Effect.flip(connect({
+          url: server.url,
+          onConnected: () =>
+            SoraRpc.SoraRpc.use((rpc) =>
+              rpc.call(Hang, undefined, { timeout: Duration.infinity })
+            ).pipe(
+              Effect.catch((error): Effect.Effect<unknown, unknown> => becomes(error))
+            )
+        }))
+        assert.isTrue(
+          error instanceof SoraConnectionError.SoraConnectionError && error.reason._tag === "ConnectionLost"
+        )
+      }))
+  }
+
   for (
     const [name, hanging] of [["hangs", Effect.never], [
       "cannot be stopped",
@@ -345,7 +397,7 @@ describe("onConnected", () => {
       Effect.gen(function*() {
         const server = yield* SoraServer.make()
         const options = { url: server.url, onConnected: () => hanging }
-        isTimeout(yield* Effect.flip(connect({ ...options, connectTimeout: "1 second" })), "onConnected", 1000)
+        isTimeout(yield* Effect.flip(connect({ ...options, connectTimeout: "3 seconds" })), "onConnected", 3000)
         assert.deepStrictEqual(yield* server.connections, [])
       }))
   }

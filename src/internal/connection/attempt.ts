@@ -32,8 +32,9 @@ export interface Attempt extends Session.Session {
 }
 
 /**
- * Runs code of the program's own until it is over, or until `stop` fails. Stopped
- * from within it has died: nobody else would hear of it.
+ * Runs code of the program's own until it is over, or until `stop` fails, which
+ * counts when both happen in one turn: what came of the end of a connection is no
+ * news. Stopped from within it has died: nobody else would hear of it.
  */
 const guarded = <A, E, R, E2>(
   name: string,
@@ -103,9 +104,7 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
       )
     }))
     yield* guarded("onConnected", run, Effect.raceFirst(lostBy(session), whenOver("onConnected"))).pipe(
-      Effect.ensuring(Effect.sync(port.release)),
-      // Whatever it made of the end of its connection.
-      Effect.onExit(() => session.hasEnded() ? lostBy(session) : Effect.void)
+      Effect.ensuring(Effect.sync(port.release))
     )
   })
 

@@ -65,7 +65,6 @@ export interface Session {
   readonly dataChannels: () => ReadonlyMap<string, DataChannelLike>
   /** Why it ended, once it has. */
   readonly ended: Effect.Effect<DisconnectReason>
-  readonly hasEnded: () => boolean
 }
 
 /** @internal */
@@ -229,8 +228,7 @@ export const connect = Effect.fnUntraced(function*(
     // It was made for the offer.
     peer: negotiation.peer()!,
     dataChannels: channels.own,
-    ended: Deferred.await(ended),
-    hasEnded: () => Deferred.isDoneUnsafe(ended)
+    ended: Deferred.await(ended)
   }
 })
 
