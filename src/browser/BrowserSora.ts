@@ -53,7 +53,8 @@ export const layerPlatform = (
 
 /**
  * Connects to Sora and provides `SoraRpc` and `SoraConnection` over that
- * connection, which lives as long as the layer.
+ * connection, which lives as long as the layer. The page's `online` event ends
+ * the pause before the next attempt, as `reconnectNow` does.
  *
  * ```ts
  * program.pipe(Effect.provide(BrowserSora.layer({
