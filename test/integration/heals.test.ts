@@ -169,7 +169,7 @@ describe("metadata that is an effect", () => {
 
   /** A WebSocket that never opens, so that only the clock matters. */
   const Nobody = Layer.mergeAll(
-    PeerConnection.layerConstructor(class {} as any, { environment: "test" }),
+    PeerConnection.layerConstructor(EventTarget as any, { environment: "test" }),
     Layer.succeed(
       Socket.WebSocketConstructor,
       () => ({ readyState: 0, addEventListener() {}, removeEventListener() {}, close() {} }) as any
