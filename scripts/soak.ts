@@ -8,7 +8,8 @@
  * and whether heap and handles grow. Exit code 0 only if every call is accounted
  * for, nothing was rejected or died unhandled, and neither grew.
  *
- * With `--hostile` it is the hostile soak of `soak/hostile.ts` instead.
+ * With `--hostile` it is the hostile soak of `soak/hostile.ts` instead, with
+ * `--heals` that of `soak/heals.ts`.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -32,6 +33,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { heapInUse, megabytes, sockets as handles } from "./soak/gauges.ts"
+import * as Heals from "./soak/heals.ts"
 import * as Hostile from "./soak/hostile.ts"
 
 class SoakFailed extends Schema.TaggedError<SoakFailed>()("SoakFailed", { text: Schema.String }) {
@@ -147,10 +149,7 @@ const deaths = Effect.fnUntraced(function*() {
         reconnect: false,
         ignoreDisconnectWebsocket
       })
-      yield* connection.changes.pipe(
-        Stream.filter((state) => state._tag === "Connected" && state.switched),
-        Stream.runHead
-      )
+      yield* connection.signaling.pipe(Stream.filter(({ message }) => message.type === "switched"), Stream.runHead)
       // A WebSocket that is not needed any more may go unmissed.
       if (fault === "killSocket" && ignoreDisconnectWebsocket) return
       const start = performance.now()
@@ -247,17 +246,27 @@ const hostile = Effect.fnUntraced(function*(options: Hostile.Options) {
   yield* Console.log("Every call is accounted for, the good client noticed nothing, and nothing grew.")
 })
 
+const heals = Effect.fnUntraced(function*(options: Heals.Options) {
+  const problems = yield* Heals.run(options)
+  if (problems.length > 0) return yield* new SoakFailed({ text: problems.join("\n") })
+  yield* Console.log("Every bot has stayed, and found on the server what it wants there.")
+})
+
 const command = Command.make(
   "soak",
   {
-    minutes: Flag.Int("minutes").pipe(
-      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 120 }))),
-      Flag.withDescription("How long, 1 to 120"),
+    minutes: Flag.Finite("minutes").pipe(
+      Flag.withSchema(Schema.Finite.check(Schema.isBetween({ minimum: 0.5, maximum: 120 }))),
+      Flag.withDescription("How long, 0.5 to 120"),
       Flag.withDefault(10)
     ),
     seed: Flag.Int("seed").pipe(Flag.withDescription("Seed of all randomness"), Flag.withDefault(1)),
     hostile: Flag.Boolean("hostile").pipe(
       Flag.withDescription("Peers and programs that mean harm, in place of the faults that happen"),
+      Flag.withDefault(false)
+    ),
+    heals: Flag.Boolean("heals").pipe(
+      Flag.withDescription("Bots with short tokens that are killed at any time, in place of the faults that happen"),
       Flag.withDefault(false)
     ),
     only: Flag.String("only").pipe(
@@ -273,7 +282,7 @@ const command = Command.make(
       Flag.optional
     )
   },
-  (options) => options.hostile ? hostile(options) : soak(options.minutes, options.seed)
+  (options) => options.heals ? heals(options) : options.hostile ? hostile(options) : soak(options.minutes, options.seed)
 ).pipe(Command.withDescription("Run clients against a server that does everything wrong"))
 
 command.pipe(

@@ -17,13 +17,27 @@ import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
-import type { Options, SoraConnection } from "./internal/connection/model.ts"
+import type { Options, ServicesOf, SoraConnection } from "./internal/connection/model.ts"
 import * as Reconnecting from "./internal/connection/reconnecting.ts"
 import type { PeerConnection } from "./PeerConnection.ts"
 import type { RpcTransport } from "./RpcTransport.ts"
 import type { SoraConnectionError } from "./SoraConnectionError.ts"
 
 export {
+  /**
+   * What goes to the server's authentication.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  type Metadata,
+  /**
+   * A connection that has just come up.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  type NewConnection,
   /**
    * What to connect to, and as what.
    *
@@ -62,7 +76,7 @@ export {
  * @category schedules
  * @since 0.1.0
  */
-export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> = Reconnecting.reconnectSchedule
+export const reconnectSchedule: Schedule.Schedule<unknown> = Reconnecting.reconnectSchedule
 
 /**
  * Connects; the connection lives as long as the scope.
@@ -70,13 +84,13 @@ export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> 
  * @category constructors
  * @since 0.1.0
  */
-export const make: (
-  options: Options
-) => Effect.Effect<
+export const make = <E = never, R = never, E2 = never, R2 = never>(
+  options: Options<E, R, E2, R2>
+): Effect.Effect<
   SoraConnection["Service"],
-  SoraConnectionError,
-  PeerConnection | Socket.WebSocketConstructor | Scope.Scope
-> = Reconnecting.make
+  SoraConnectionError | E | E2,
+  ServicesOf<R, R2> | PeerConnection | Socket.WebSocketConstructor | Scope.Scope
+> => Reconnecting.make(options)
 
 /**
  * Connects; the connection lives as long as the layer. `SoraRpc` calls over its
@@ -85,21 +99,26 @@ export const make: (
  * @category layers
  * @since 0.1.0
  */
-export const layer = (
-  options: Options
-): Layer.Layer<SoraConnection | RpcTransport, SoraConnectionError, PeerConnection | Socket.WebSocketConstructor> =>
-  Reconnecting.layer(options)
+export const layer = <E = never, R = never, E2 = never, R2 = never>(
+  options: Options<E, R, E2, R2>
+): Layer.Layer<
+  SoraConnection | RpcTransport,
+  SoraConnectionError | E | E2,
+  ServicesOf<R, R2> | PeerConnection | Socket.WebSocketConstructor
+> => Reconnecting.layer(options)
 
 /**
- * {@link layer} with its options from `Config`.
+ * {@link layer} with its options from `Config`. Those that are effects are no
+ * configuration: they are given beside it.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerConfig = (
-  options: Config.Wrap<Options>
+export const layerConfig = <E = never, R = never, E2 = never, R2 = never>(
+  options: Config.Wrap<Omit<Options<NoInfer<E>, NoInfer<R>, NoInfer<E2>, NoInfer<R2>>, "onConnected">>,
+  effects?: Pick<Options<E, R, E2, R2>, "metadata" | "onConnected">
 ): Layer.Layer<
   SoraConnection | RpcTransport,
-  SoraConnectionError | Config.ConfigError,
-  PeerConnection | Socket.WebSocketConstructor
-> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  SoraConnectionError | Config.ConfigError | E | E2,
+  ServicesOf<R, R2> | PeerConnection | Socket.WebSocketConstructor
+> => Layer.unwrap(Effect.map(Config.unwrap(options), (options) => layer<E, R, E2, R2>({ ...options, ...effects })))

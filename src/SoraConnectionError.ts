@@ -77,7 +77,7 @@ export class NegotiationFailed extends Schema.TaggedError<NegotiationFailed>()("
 
 /**
  * The connection ended while it was being made, other than by the server's
- * refusal.
+ * refusal, or while `onConnected` was running.
  *
  * @category reasons
  * @since 0.1.0
@@ -124,6 +124,21 @@ export class TooManyRedirects extends Schema.TaggedError<TooManyRedirects>()("To
 }
 
 /**
+ * The lookup of a `SoraRpcMap` failed with an error of the program's own, which
+ * is the `cause`. (Not what that says: it may hold a secret.)
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class LookupFailed extends Schema.TaggedError<LookupFailed>()("LookupFailed", {
+  cause: Schema.Defect()
+}) {
+  override get message() {
+    return "the lookup of the channel failed; its error is the cause"
+  }
+}
+
+/**
  * Why a connection could not be made.
  *
  * @category reasons
@@ -137,7 +152,8 @@ export const SoraConnectionErrorReason = Schema.Union([
   NegotiationFailed,
   ConnectionLost,
   ConnectTimeout,
-  TooManyRedirects
+  TooManyRedirects,
+  LookupFailed
 ])
 
 /**
@@ -167,7 +183,8 @@ export class SoraConnectionError extends Schema.TaggedError<SoraConnectionError>
   /**
    * Whether another attempt may succeed where this one did not: not after bad
    * options, a malformed offer, or a refusal other than for lack of time or of
-   * room (section 2.11).
+   * room (section 2.11). With other metadata a refusal by the authentication may
+   * be cured too.
    */
   get isRetryable(): boolean {
     switch (this.reason._tag) {

@@ -34,7 +34,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { check, isTime } from "./internal/options.ts"
 import { SoraConnection } from "./SoraConnection.ts"
-import type { SoraConnectionError } from "./SoraConnectionError.ts"
+import { LookupFailed, SoraConnectionError } from "./SoraConnectionError.ts"
 import type { SoraRpc } from "./SoraRpc.ts"
 import type { InvalidOptions } from "./SoraRpcError.ts"
 
@@ -44,12 +44,12 @@ import type { InvalidOptions } from "./SoraRpcError.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options<R = never> {
+export interface Options<E = never, R = never> {
   /**
    * The layer that connects to a channel. Made anew for each connection, so a
-   * token may be fetched in it.
+   * token may be fetched in it; one that expires is better fetched in `metadata`.
    */
-  readonly lookup: (channelId: string) => Layer.Layer<SoraRpc | SoraConnection, SoraConnectionError, R>
+  readonly lookup: (channelId: string) => Layer.Layer<SoraRpc | SoraConnection, SoraConnectionError | E, R>
   /**
    * How long a connection that nobody uses stays open, for all channels or by
    * channel id. Default zero: it is closed as soon as its last user lets go.
@@ -83,20 +83,26 @@ export class SoraRpcMap
 /**
  * A map whose connections are all closed with the scope, the ones in use too:
  * their waiting calls fail with `Disconnected`. Asking a closed map interrupts.
+ * Errors of the lookup are those of the map, as they are: a service of your own
+ * class can be made of it.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*<R = never>(
-  options: Options<R>
-): Effect.fn.Return<SoraRpcMap["Service"], InvalidOptions, R | Scope.Scope> {
+export const make = Effect.fnUntraced(function*<E = never, R = never>(
+  options: Options<E, R>
+): Effect.fn.Return<
+  LayerMap.LayerMap<string, SoraRpc | SoraConnection, SoraConnectionError | E>,
+  InvalidOptions,
+  R | Scope.Scope
+> {
   yield* checkOptions(options)
   const scope = yield* Effect.scope
   // Which connection of a channel the map has now: an old one that ends late must not make it forget the new one.
   const newest = new Map<string, symbol>()
   const forgets = new WeakMap<SoraConnection["Service"], Effect.Effect<unknown>>()
 
-  const map: LayerMap.LayerMap<string, SoraRpc | SoraConnection, SoraConnectionError> = yield* LayerMap.make(
+  const map: LayerMap.LayerMap<string, SoraRpc | SoraConnection, SoraConnectionError | E> = yield* LayerMap.make(
     (channelId: string) => {
       const self = Symbol(channelId)
       newest.set(channelId, self)
@@ -144,13 +150,19 @@ export const make = Effect.fnUntraced(function*<R = never>(
 
 /**
  * A map that lives as long as the layer. `NodeSora.layerMap` is this one, wired
- * for Node.
+ * for Node. Whoever asks it gets a `SoraConnectionError` whatever the lookup fails
+ * with: the service is one, and does not know that error's type. Of an error of
+ * yours the reason is `LookupFailed`, with that error as its `cause`.
  *
  * ```ts
  * SoraRpcMap.layer({
  *   lookup: (channelId) =>
- *     Layer.unwrap(Effect.map(fetchToken(channelId), (access_token) =>
- *       NodeSora.layer({ signalingUrls, channelId, role: "recvonly", metadata: { access_token } }))),
+ *     NodeSora.layer({
+ *       signalingUrls,
+ *       channelId,
+ *       role: "recvonly",
+ *       metadata: Effect.map(fetchToken(channelId), (access_token) => Redacted.make({ access_token }))
+ *     }),
  *   idleTimeToLive: "1 minute"
  * })
  * ```
@@ -158,8 +170,23 @@ export const make = Effect.fnUntraced(function*<R = never>(
  * @category layers
  * @since 0.1.0
  */
-export const layer = <R = never>(options: Options<R>): Layer.Layer<SoraRpcMap, InvalidOptions, R> =>
-  Layer.effect(SoraRpcMap, make(options))
+export const layer = <E = never, R = never>(options: Options<E, R>): Layer.Layer<SoraRpcMap, InvalidOptions, R> =>
+  Layer.effect(
+    SoraRpcMap,
+    // Checked first: it is another lookup from here on.
+    Effect.andThen(
+      checkOptions(options),
+      make<never, R>({ ...options, lookup: (channelId) => Layer.catch(options.lookup(channelId), failed) })
+    )
+  )
+
+const failed = (error: unknown) =>
+  Layer.effectContext<SoraRpc | SoraConnection, SoraConnectionError, never>(Effect.fail(toConnectionError(error)))
+
+const toConnectionError = (error: unknown): SoraConnectionError =>
+  error instanceof SoraConnectionError
+    ? error
+    : new SoraConnectionError({ reason: new LookupFailed({ cause: error }) })
 
 /**
  * `SoraRpc` and `SoraConnection` of a channel, over the connection that all

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { Cause, Context, Data, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
 import { SoraConnection, SoraMethod, SoraRpc, SoraRpcError, SoraRpcMap } from "effect-sora-rpc"
 import { NodeSora } from "effect-sora-rpc/node"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
@@ -16,6 +16,51 @@ const Hang = SoraMethod.make("Hang")
 
 const channelIds = (server: SoraServer.SoraServer["Service"]) =>
   Effect.map(server.connections, (connections) => connections.map(({ channelId }) => channelId).toSorted())
+
+class NoToken extends Data.TaggedError("NoToken")<{ readonly channelId: string }> {}
+
+describe("a lookup that fails with an error of its own", () => {
+  const lookup = (channelId: string) => {
+    if (channelId === "defect") throw new NoToken({ channelId })
+    return NodeSora.layer({
+      signalingUrls: ["ws://127.0.0.1:1/"],
+      channelId,
+      role: "sendrecv",
+      metadata: channelId === "none" ? Effect.fail(new NoToken({ channelId })) : Effect.succeed(1)
+    })
+  }
+
+  it.effect("is the cause of the error of the service, which says nothing of it", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(SoraRpcMap.contextEffect("none"))
+      assert.strictEqual(error.reason._tag, "LookupFailed")
+      assert.deepStrictEqual(error.reason.cause, new NoToken({ channelId: "none" }))
+      assert.strictEqual(error.message, "the lookup of the channel failed; its error is the cause")
+      const [other, optional] = yield* Effect.all([
+        Effect.flip(connectionId.pipe(Effect.provide(SoraRpcMap.get("none")))),
+        Effect.flip(SoraRpcMap.SoraRpcMap.use((map) => map.contextEffectOption("none"))).pipe(Effect.option)
+      ])
+      assert.strictEqual(other.reason._tag, "LookupFailed")
+      // It was forgotten.
+      assert.isTrue(Option.isNone(optional))
+      assert.strictEqual((yield* Effect.flip(SoraRpcMap.contextEffect("some"))).reason._tag, "Unreachable")
+      const exit = yield* Effect.exit(SoraRpcMap.contextEffect("defect"))
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+    }).pipe(Effect.provide(SoraRpcMap.layer({ lookup }))))
+
+  it.effect("is an error of a map that is made, as it is", () =>
+    Effect.gen(function*() {
+      const map = yield* SoraRpcMap.make({ lookup })
+      assert.deepStrictEqual(yield* Effect.flip(map.contextEffect("none")), new NoToken({ channelId: "none" }))
+    }))
+
+  it.effect("its options are checked", () =>
+    Effect.gen(function*() {
+      const layer = SoraRpcMap.layer({ lookup: 1 as any })
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
+      assert.include(error.issue, "lookup: Expected a function")
+    }))
+})
 
 describe("over real connections", () => {
   it.live("users of a channel share its connection, channels do not", () =>

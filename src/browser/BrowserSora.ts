@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
+import type { ServicesOf } from "../internal/connection/model.ts"
 import { layerOfPage } from "../internal/connection/reconnecting.ts"
 import * as Wired from "../internal/connection/wired.ts"
 import type { PeerConnection } from "../PeerConnection.ts"
@@ -25,7 +26,9 @@ import * as BrowserPeerConnection from "./BrowserPeerConnection.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options extends Omit<SoraConnection.Options, "headers" | "media"> {
+export interface Options<E = never, R = never, E2 = never, R2 = never>
+  extends Omit<SoraConnection.Options<E, R, E2, R2>, "headers" | "media">
+{
   /**
    * Audio and video to send, as `sendonly` or `sendrecv`: the first track of each
    * kind. It stays yours: closing the connection does not stop its tracks.
@@ -50,7 +53,8 @@ export const layerPlatform = (
 
 /**
  * Connects to Sora and provides `SoraRpc` and `SoraConnection` over that
- * connection, which lives as long as the layer.
+ * connection, which lives as long as the layer. The page's `online` event ends
+ * the pause before the next attempt, as `reconnectNow` does.
  *
  * ```ts
  * program.pipe(Effect.provide(BrowserSora.layer({
@@ -64,23 +68,29 @@ export const layerPlatform = (
  * @category layers
  * @since 0.1.0
  */
-export const layer = (
-  options: Options
-): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
-  Wired.layer(options, layerPlatform(), layerOfPage)
+export const layer = <E = never, R = never, E2 = never, R2 = never>(
+  { rpc, ...connection }: Options<E, R, E2, R2>
+): Layer.Layer<
+  SoraRpc.SoraRpc | SoraConnection.SoraConnection,
+  SoraConnectionError | E | E2,
+  ServicesOf<R, R2>
+> => Wired.layer(rpc, layerPlatform(), layerOfPage(connection, rpc))
 
 /**
- * {@link layer} with its options from `Config`.
+ * {@link layer} with its options from `Config`. Those that are effects are no
+ * configuration: they are given beside it.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerConfig = (
-  options: Config.Wrap<Options>
+export const layerConfig = <E = never, R = never, E2 = never, R2 = never>(
+  options: Config.Wrap<Omit<Options<NoInfer<E>, NoInfer<R>, NoInfer<E2>, NoInfer<R2>>, "onConnected">>,
+  effects?: Pick<Options<E, R, E2, R2>, "metadata" | "onConnected">
 ): Layer.Layer<
   SoraRpc.SoraRpc | SoraConnection.SoraConnection,
-  SoraConnectionError | Config.ConfigError
-> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  SoraConnectionError | Config.ConfigError | E | E2,
+  ServicesOf<R, R2>
+> => Layer.unwrap(Effect.map(Config.unwrap(options), (options) => layer<E, R, E2, R2>({ ...options, ...effects })))
 
 /**
  * {@link SoraRpcMap.SoraRpcMap} for a page: a connection per channel id, made
@@ -98,10 +108,12 @@ export const layerConfig = (
  * @category layers
  * @since 0.1.0
  */
-export const layerMap = (
-  options: Omit<Options, "channelId"> | ((channelId: string) => Omit<Options, "channelId">),
+export const layerMap = <E = never, R = never, E2 = never, R2 = never>(
+  options:
+    | Omit<Options<E, R, E2, R2>, "channelId">
+    | ((channelId: string) => Omit<Options<E, R, E2, R2>, "channelId">),
   map?: Pick<SoraRpcMap.Options, "idleTimeToLive">
-): Layer.Layer<SoraRpcMap.SoraRpcMap, InvalidOptions> =>
+): Layer.Layer<SoraRpcMap.SoraRpcMap, InvalidOptions, ServicesOf<R, R2>> =>
   SoraRpcMap.layer({
     ...map,
     lookup: (channelId) => layer({ ...(typeof options === "function" ? options(channelId) : options), channelId })

@@ -12,6 +12,8 @@ import * as Layer from "effect/Layer"
 import { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import type { PeerConfig, RTCTrackEvent } from "werift"
+import type { ServicesOf } from "../internal/connection/model.ts"
+import * as Reconnecting from "../internal/connection/reconnecting.ts"
 import * as Wired from "../internal/connection/wired.ts"
 import { MaxSignalingBytes } from "../internal/limits.ts"
 import type { PeerConnection } from "../PeerConnection.ts"
@@ -29,7 +31,7 @@ import * as NodePeerConnection from "./NodePeerConnection.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options extends SoraConnection.Options {
+export interface Options<E = never, R = never, E2 = never, R2 = never> extends SoraConnection.Options<E, R, E2, R2> {
   /** Options of the RPC service: default timeout, limits. */
   readonly rpc?: SoraRpc.Options | undefined
 }
@@ -40,7 +42,7 @@ const isOfThisMachine = (url: string): boolean => isLoopbackHost(URL.parse(url)?
  * A werift configuration for the options: a server on this machine is reached
  * over the loopback interface, which werift leaves out by itself.
  */
-const peerConfig = (options: SoraConnection.Options): Partial<PeerConfig> =>
+const peerConfig = (options: Pick<SoraConnection.Options, "signalingUrls">): Partial<PeerConfig> =>
   Array.isArray(options.signalingUrls) && options.signalingUrls.every(isOfThisMachine)
     ? { iceAdditionalHostAddresses: ["127.0.0.1"] }
     : {}
@@ -87,23 +89,29 @@ export const layerPlatform = (
  * @category layers
  * @since 0.1.0
  */
-export const layer = (
-  options: Options
-): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
-  Wired.layer(options, layerPlatform(peerConfig(options)), SoraConnection.layer)
+export const layer = <E = never, R = never, E2 = never, R2 = never>(
+  { rpc, ...connection }: Options<E, R, E2, R2>
+): Layer.Layer<
+  SoraRpc.SoraRpc | SoraConnection.SoraConnection,
+  SoraConnectionError | E | E2,
+  ServicesOf<R, R2>
+> => Wired.layer(rpc, layerPlatform(peerConfig(connection)), Reconnecting.layer(connection, rpc))
 
 /**
- * {@link layer} with its options from `Config`.
+ * {@link layer} with its options from `Config`. Those that are effects are no
+ * configuration: they are given beside it.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerConfig = (
-  options: Config.Wrap<Options>
+export const layerConfig = <E = never, R = never, E2 = never, R2 = never>(
+  options: Config.Wrap<Omit<Options<NoInfer<E>, NoInfer<R>, NoInfer<E2>, NoInfer<R2>>, "onConnected">>,
+  effects?: Pick<Options<E, R, E2, R2>, "metadata" | "onConnected">
 ): Layer.Layer<
   SoraRpc.SoraRpc | SoraConnection.SoraConnection,
-  SoraConnectionError | Config.ConfigError
-> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  SoraConnectionError | Config.ConfigError | E | E2,
+  ServicesOf<R, R2>
+> => Layer.unwrap(Effect.map(Config.unwrap(options), (options) => layer<E, R, E2, R2>({ ...options, ...effects })))
 
 /**
  * {@link SoraRpcMap.SoraRpcMap} for Node: a connection per channel id, made when
@@ -121,10 +129,12 @@ export const layerConfig = (
  * @category layers
  * @since 0.1.0
  */
-export const layerMap = (
-  options: Omit<Options, "channelId"> | ((channelId: string) => Omit<Options, "channelId">),
+export const layerMap = <E = never, R = never, E2 = never, R2 = never>(
+  options:
+    | Omit<Options<E, R, E2, R2>, "channelId">
+    | ((channelId: string) => Omit<Options<E, R, E2, R2>, "channelId">),
   map?: Pick<SoraRpcMap.Options, "idleTimeToLive">
-): Layer.Layer<SoraRpcMap.SoraRpcMap, InvalidOptions> =>
+): Layer.Layer<SoraRpcMap.SoraRpcMap, InvalidOptions, ServicesOf<R, R2>> =>
   SoraRpcMap.layer({
     ...map,
     lookup: (channelId) => layer({ ...(typeof options === "function" ? options(channelId) : options), channelId })

@@ -98,6 +98,7 @@ export const make = (
     watch(connection.push, ({ data }) => report({ type: "push", data }))
     watch(connection.signaling, ({ direction, message }) => {
       if (direction === "sent" && message.type === "re-answer") report({ type: "re-answered" })
+      if (message.type === "switched") report({ type: "switched" })
     })
     watch(connection.tracks, (event) => {
       onTrack(event)
@@ -112,9 +113,7 @@ export const make = (
         connectionId,
         ...(state._tag === "Reconnecting" ? { reason: describeEnd(state) } : {})
       })
-      if (state._tag !== "Connected") return
-      listen(connection)
-      if (state.switched) report({ type: "switched" })
+      if (state._tag === "Connected") listen(connection)
     })
   }
 

@@ -3,7 +3,7 @@ import { Cause, Deferred, Effect, Exit, Fiber, Redacted, Schema, Scope, Stream }
 import { SoraMethod, SoraRpc } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { createHmac } from "node:crypto"
-import { connect, first, reasonOf } from "../utils/connect.ts"
+import { connect, first, reasonOf, switched } from "../utils/connect.ts"
 import * as ScriptedPeer from "../utils/scriptedPeer.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
@@ -18,7 +18,7 @@ describe("the matrix", () => {
             const server = yield* SoraServer.make({ compress, ignoreDisconnectWebsocket, switchOrder, redirects: 2 })
             const other = yield* connect({ url: server.url, role: "recvonly" })
             const { close, connection, rpc } = yield* connect({ url: server.url, simulcast: true })
-            yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+            yield* switched(connection)
             assert.deepStrictEqual(
               (yield* connection.offer).dataChannels?.find(({ label }) => label === "rpc")?.compress,
               compress
@@ -207,7 +207,7 @@ describe("a connection", () => {
       const b = yield* connect({ url: server.url, dataChannels })
       for (const { connection } of [a, b]) {
         // The server's side of them is open then too.
-        yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+        yield* switched(connection)
         assert.deepStrictEqual([...(yield* connection.dataChannels).keys()], ["#chat"])
       }
       const [from, to] = yield* Effect.all([a.connection.dataChannels, b.connection.dataChannels])
@@ -224,7 +224,7 @@ describe("a connection", () => {
       const server = yield* SoraServer.make({ pingInterval: "1 millis", ignoreDisconnectWebsocket: true })
       const clients = yield* Effect.forEach([1, 2, 3, 4], () => connect({ url: server.url }), { concurrency: 4 })
       for (const { connection, rpc } of clients) {
-        yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+        yield* switched(connection)
         yield* rpc.call(SoraMethod.PutSignalingNotifyMetadata, { metadata: 1 })
         assert.strictEqual((yield* connection.state)._tag, "Connected")
       }
@@ -248,8 +248,8 @@ describe("a connection", () => {
         metadata: { mood: "busy" }
       })
       yield* viewer.rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r1" })
-      const switched = yield* first(viewer.connection.notify, (event) => event._tag === "simulcast.switched")
-      assert.deepInclude(switched, {
+      const seen = yield* first(viewer.connection.notify, (event) => event._tag === "simulcast.switched")
+      assert.deepInclude(seen, {
         senderConnectionId: (yield* sender.connection.offer).connectionId,
         trigger: "receiver",
         priority: "lower",
@@ -277,7 +277,7 @@ describe("the server ends it", () => {
       Effect.gen(function*() {
         const server = yield* SoraServer.make({ closeMessage })
         const { connection, rpc } = yield* connect({ url: server.url })
-        yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+        yield* switched(connection)
         assert.strictEqual(yield* server.disconnect({ channelId: "test" }), 1)
         const reason = yield* reasonOf(connection)
         assert.deepInclude(reason, { _tag: "ServerClosed", code: 1000, reason: "DISCONNECTED-API" })

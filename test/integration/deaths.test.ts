@@ -11,7 +11,7 @@ import { type SoraFaults, SoraServer } from "effect-sora-rpc/server"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import * as Werift from "../../src/node/internal/werift/peer.ts"
-import { connect, first, reasonOf } from "../utils/connect.ts"
+import { connect, reasonOf, switched } from "../utils/connect.ts"
 import { Nowhere } from "../utils/nowhere.ts"
 import * as ScriptedPeer from "../utils/scriptedPeer.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
@@ -42,7 +42,7 @@ describe("a connection that dies", () => {
               ignoreDisconnectWebsocket,
               disconnectTimeout: "1 second"
             })
-            yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+            yield* switched(connection)
             const waiting = yield* Effect.forkChild(
               Effect.flip(rpc.call(Hang, undefined, { timeout: Duration.infinity })),
               {

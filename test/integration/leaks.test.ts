@@ -10,7 +10,7 @@ import { SoraServer } from "effect-sora-rpc/server"
 import { createHook } from "node:async_hooks"
 import { createSocket } from "node:dgram"
 import * as Connects from "../../scripts/connects.ts"
-import { connect, first } from "../utils/connect.ts"
+import { connect, first, switched } from "../utils/connect.ts"
 import { withFiberCount } from "../utils/fibers.ts"
 import { Nowhere } from "../utils/nowhere.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
@@ -120,7 +120,7 @@ describe("nothing is left of", { concurrent: false }, () => {
       leavesNothing(Effect.gen(function*() {
         const { url } = yield* server
         const { close, connection, rpc } = yield* connect({ url, ignoreDisconnectWebsocket })
-        yield* first(connection.changes, (state) => state._tag === "Connected" && state.switched)
+        yield* switched(connection)
         const calls = yield* Effect.forEach(
           Array.from({ length: 100 }),
           () =>

@@ -58,7 +58,10 @@ describe("options of a connection", () => {
         }
       }
     }, "they cannot be read"],
-    [{ metadata: Redacted.make(() => "s3cret") }, "metadata: Expected a JSON value, or a Redacted one"],
+    [
+      { metadata: Redacted.make(() => "s3cret") },
+      "metadata: Expected a JSON value, a Redacted one, or an Effect of one"
+    ],
     [{ media: {} }, "media: Expected a MediaStream"],
     [{ dataChannels: [{ label: "chat", direction: "sendrecv" }] }, "dataChannels: a label must be # and 2 to 31"],
     [

@@ -1,29 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Schedule, Scope, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Schedule, Stream } from "effect"
 import { SoraMethod, type SoraRpcError } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { createServer } from "node:net"
 import { connect, first, reasonOf } from "../utils/connect.ts"
+import * as Restartable from "../utils/restartable.ts"
 
 const Hang = SoraMethod.make("Hang")
-const handlers = [SoraMethod.handle(Hang, () => Effect.never)]
-
-/** A server that can be stopped, and started again at the same URL. */
-const restartable = Effect.fnUntraced(function*(options: SoraServer.Options = {}) {
-  let scope = yield* Scope.make()
-  let server = yield* SoraServer.make({ handlers, ...options }).pipe(Scope.provide(scope))
-  const port = Number(new URL(server.url).port)
-  yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
-  return {
-    url: server.url,
-    current: () => server,
-    stop: Effect.suspend(() => Scope.close(scope, Exit.void)),
-    start: Effect.fnUntraced(function*(again: SoraServer.Options = {}) {
-      scope = yield* Scope.make()
-      server = yield* SoraServer.make({ handlers, ...options, ...again, port }).pipe(Scope.provide(scope))
-    })
-  }
-})
+const restartable = (options: SoraServer.Options = {}) =>
+  Restartable.make({ handlers: [SoraMethod.handle(Hang, () => Effect.never)], ...options })
 
 const stateIs = <C extends { readonly connection: { readonly changes: Stream.Stream<any> } }>(client: C, tag: string) =>
   first(client.connection.changes, ({ _tag }) => _tag === tag)

@@ -19,7 +19,7 @@ import { SoraServer } from "effect-sora-rpc/server"
 import * as polyfill from "node-datachannel/polyfill"
 import { execFile } from "node:child_process"
 import { promisify } from "node:util"
-import { first, reasonOf } from "../utils/connect.ts"
+import { first, reasonOf, switched } from "../utils/connect.ts"
 import * as ScriptedPeer from "../utils/scriptedPeer.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
@@ -57,9 +57,6 @@ const connectOver = (constructor: any) =>
     }
   })
 
-const switchedTo = (connection: SoraConnection.SoraConnection["Service"]) =>
-  first(connection.changes, (state) => state._tag === "Connected" && state.switched)
-
 for (const [name, constructor] of implementations) {
   const connect = connectOver(constructor)
 
@@ -74,8 +71,8 @@ for (const [name, constructor] of implementations) {
               connect({ url: server.url })
             ], { concurrency: 2 })
             const { connectionId } = yield* a.connection.offer
-            yield* switchedTo(a.connection)
-            yield* switchedTo(b.connection)
+            yield* switched(a.connection)
+            yield* switched(b.connection)
 
             assert.strictEqual((yield* a.rpc.call(SoraMethod.RequestSimulcastRid, { rid: "r0" })).rid, "r0")
             yield* a.rpc.call(SoraMethod.RequestSpotlightRid, { spotlightFocusRid: "r1", spotlightUnfocusRid: "r0" })

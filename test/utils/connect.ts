@@ -27,6 +27,10 @@ export const first = <A>(stream: Stream.Stream<A>, matches: (a: A) => boolean) =
     Effect.orDie
   )
 
+/** When signaling has moved to the DataChannels. */
+export const switched = (connection: SoraConnection.SoraConnection["Service"]) =>
+  first(connection.signaling, ({ message }) => message.type === "switched")
+
 /** Why a connection ended, when it has. */
 export const reasonOf = (connection: SoraConnection.SoraConnection["Service"]) =>
   Effect.map(

@@ -1,10 +1,10 @@
 /**
  * The `connect` message that options make.
  */
-import * as Redacted from "effect/Redacted"
+import type * as Schema from "effect/Schema"
 import type * as Signaling from "../../Signaling.ts"
 import { Version } from "../version.ts"
-import type { Options } from "./model.ts"
+import type { AnyOptions } from "./model.ts"
 
 /** Sora refuses a connection without media unless it asks for a channel of its own (section 1, "role"). */
 const placeholderChannel = { label: "#effect-sora-rpc", direction: "sendrecv" } as const
@@ -15,14 +15,16 @@ const placeholderChannel = { label: "#effect-sora-rpc", direction: "sendrecv" } 
  *
  * @internal
  */
-export const make = ({ metadata, ...members }: Options, environment: string): Signaling.Connect => {
+export const make = (
+  { metadata: _source, ...members }: AnyOptions,
+  metadata: Schema.Json | undefined,
+  environment: string
+): Signaling.Connect => {
   const rpcOnly = members.audio === false && members.video === false && (members.dataChannels ?? []).length === 0
   return {
     ...members,
     type: "connect",
-    ...(metadata === undefined
-      ? {}
-      : { metadata: Redacted.isRedacted(metadata) ? Redacted.value(metadata) : metadata }),
+    ...(metadata === undefined ? {} : { metadata }),
     ...(rpcOnly ? { dataChannels: [placeholderChannel] } : {}),
     dataChannelSignaling: true,
     soraClient: `effect-sora-rpc ${Version}`,

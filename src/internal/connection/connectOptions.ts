@@ -7,11 +7,11 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Signaling from "../../Signaling.ts"
-import { type InvalidOptions, SoraConnectionError } from "../../SoraConnectionError.ts"
+import { InvalidOptions, SoraConnectionError } from "../../SoraConnectionError.ts"
 import { check as checkWith, Count, Time } from "../options.ts"
 import { UserLabel } from "../protocol.ts"
 import { type Members, renamingOf } from "../wire.ts"
-import type { Options } from "./model.ts"
+import type { AnyOptions, Metadata, Options } from "./model.ts"
 
 /** What of a URL does not fit; never the URL, which may hold a token. */
 const urlIssue = (url: string): string | undefined => {
@@ -57,10 +57,17 @@ const Again = Schema.declare(
 
 const isJson = Schema.is(Schema.Json)
 
-const Metadata = Schema.declare(
-  (input): input is NonNullable<Options["metadata"]> =>
-    isJson(Redacted.isRedacted(input) ? Redacted.value(input) : input),
-  { expected: "a JSON value, or a Redacted one" }
+const isMetadata = (input: unknown): input is Metadata =>
+  isJson(Redacted.isRedacted(input) ? Redacted.value(input) : input)
+
+const MetadataSource = Schema.declare(
+  (input): input is NonNullable<AnyOptions["metadata"]> => Effect.isEffect(input) || isMetadata(input),
+  { expected: "a JSON value, a Redacted one, or an Effect of one of them" }
+)
+
+const OnConnected = Schema.declare(
+  (input): input is NonNullable<AnyOptions["onConnected"]> => typeof input === "function",
+  { expected: "a function from the new connection to an Effect" }
 )
 
 /** A member of `connect` that is not the caller's to set. */
@@ -89,7 +96,8 @@ const fields = {
   dataChannels: Schema.optionalKey(
     Schema.Array(Signaling.DataChannelOptions).check(Schema.makeFilter(channelsIssue))
   ),
-  metadata: Schema.optional(Metadata),
+  metadata: Schema.optional(MetadataSource),
+  onConnected: Schema.optional(OnConnected),
   signalingUrls: SignalingUrls,
   media: Schema.optional(Media),
   connectTimeout: Schema.optional(Time),
@@ -105,11 +113,25 @@ const fields = {
 export const toConnectionError = (reason: InvalidOptions): SoraConnectionError => new SoraConnectionError({ reason })
 
 /**
+ * The JSON of what an effect gave, or of what was given at once.
+ *
+ * @internal
+ */
+export const metadataOf = (given: unknown): Effect.Effect<Schema.Json, SoraConnectionError> =>
+  Effect.suspend(() =>
+    isMetadata(given)
+      ? Effect.succeed(Redacted.isRedacted(given) ? Redacted.value(given) : given)
+      : Effect.fail(toConnectionError(
+        new InvalidOptions({ issue: "metadata: what the Effect gives is neither a JSON value nor a Redacted one" })
+      ))
+  )
+
+/**
  * Fails when the options do not fit.
  *
  * @internal
  */
-export type Check = (options: Options) => Effect.Effect<void, SoraConnectionError>
+export type Check = (options: AnyOptions) => Effect.Effect<void, SoraConnectionError>
 
 const makeCheck = /* @__NO_SIDE_EFFECTS__ */ (headers: Members): Check => {
   const check = checkWith(

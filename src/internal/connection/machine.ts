@@ -156,7 +156,7 @@ const onMessage = (
       return stay(state, { _tag: "Push", push: message })
     case "switched": {
       const ignoreSocket = message.ignoreDisconnectWebsocket ?? offerOf(state)?.ignoreDisconnectWebsocket ?? false
-      return and(stay({ ...state, switched: { ignoreSocket } }, { _tag: "Switched" }), checkSwitched)
+      return and(stay({ ...state, switched: { ignoreSocket } }), checkSwitched)
     }
     case "close":
       return end(task, state, new ServerClosed({ code: message.code, reason: message.reason ?? "" }))
@@ -249,7 +249,7 @@ export const start = (task: Task): Step =>
       rpcMethods: [],
       switched: undefined
     },
-    wait(task.connectTimeout, { _tag: "ConnectOver" }),
+    wait(task.timeLeft, { _tag: "ConnectOver" }),
     { _tag: "Dial", node: 0, urls: task.urls }
   )
 

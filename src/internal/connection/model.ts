@@ -7,21 +7,28 @@ import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { DisconnectReason } from "../../DisconnectReason.ts"
 import type { DataChannelLike, MediaStreamLike, PeerConnectionLike, TrackEvent } from "../../PeerConnection.ts"
 import type { RpcTransport } from "../../RpcTransport.ts"
 import type * as Signaling from "../../Signaling.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
+import type { SoraRpc } from "../../SoraRpc.ts"
 
 /**
  * What to connect to, and as what. The members of `connect` (section 2.3) are
  * here in camelCase; an absent one is not sent and takes Sora's default.
  *
+ * `E` and `R` are those of a `metadata` that is an effect, `E2` and `R2` those of
+ * `onConnected`.
+ *
  * @category models
  * @since 0.1.0
  */
-export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
+export interface Options<E = never, R = never, E2 = never, R2 = never>
+  extends Omit<Signaling.Connect, ConnectMembersOfOurs>
+{
   /**
    * Signaling URLs (`ws:` or `wss:`) of the same Sora cluster. They are dialled
    * in this order, each `attemptDelay` after the one before it or as soon as
@@ -31,8 +38,33 @@ export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
   /**
    * Goes to the server's authentication only; where access tokens are. Wrap it
    * in `Redacted` to keep it out of your own logs too.
+   *
+   * An effect is run before every attempt, the first one, each of `retryConnect`
+   * and each of `reconnect`, within `connectTimeout`: for a token that expires.
+   * What it fails with is how the attempt fails, and worth another one; a refusal
+   * by the authentication is too then. What it gives must be a JSON value, or a
+   * Redacted one, else the attempt fails with `InvalidOptions`.
    */
-  readonly metadata?: Schema.Json | Redacted.Redacted<Schema.Json> | undefined
+  readonly metadata?: Metadata | Effect.Effect<Metadata, E, R> | undefined
+  /**
+   * Run once for each connection, the first one too, when it is up, and before
+   * the layer is ready, `Connected` is told or a call that waited goes through:
+   * the place to put back what Sora keeps for a connection, metadata and rids.
+   *
+   * Calls made with its `SoraRpc` go over that connection alone, and at once; the
+   * service, and the scope, end with it. What it fails with is how the attempt
+   * fails: the connection is closed, with a goodbye, and is followed by another
+   * attempt as after any failure. It counts within `connectTimeout`. When the
+   * connection breaks its calls fail with `Disconnected`, it is interrupted, and
+   * the attempt fails with `ConnectionLost`.
+   *
+   * ```ts
+   * onConnected: () => SoraRpc.putSignalingNotifyMetadata({ metadata: { name: "bot" } })
+   * ```
+   */
+  readonly onConnected?:
+    | ((connection: NewConnection) => Effect.Effect<unknown, E2, R2 | SoraRpc | Scope.Scope>)
+    | undefined
   /**
    * Headers of the WebSocket handshake, for a proxy. Only where the WebSocket
    * constructor takes them: on Node, not in a browser.
@@ -44,7 +76,7 @@ export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
    * Default: nothing is sent.
    */
   readonly media?: MediaStreamLike | undefined
-  /** Time for the whole of connecting. Default 30 seconds. */
+  /** Time for the whole of an attempt, from `metadata` to `onConnected`. Default 30 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /** Time before the next signaling URL is dialled as well. Default 250 milliseconds (RFC 8305, section 5). */
   readonly attemptDelay?: Duration.Input | undefined
@@ -61,23 +93,57 @@ export interface Options extends Omit<Signaling.Connect, ConnectMembersOfOurs> {
   /**
    * Whether a connection that broke is made again, and when: `true` for
    * {@link reconnectSchedule}, or a schedule of your own, whose input is why the
-   * last attempt failed. Default false.
+   * last attempt failed: errors of `metadata` and `onConnected` too. Default false.
    *
    * The first attempt comes after a second, which Sora needs to let the old
    * connection go (section 2.16). An end that was meant is not followed by
    * another connection: the scope closed, or Sora's API said
    * `DISCONNECTED-API`. Nor is a refusal that retrying cannot cure, such as one
-   * by the authentication. The connection that the layer begins with is not
-   * retried: see `retryConnect`.
+   * by the authentication, unless `metadata` is an effect. The connection that
+   * the layer begins with is not retried: see `retryConnect`.
    */
-  readonly reconnect?: boolean | Schedule.Schedule<unknown, SoraConnectionError> | undefined
+  readonly reconnect?: boolean | Schedule.Schedule<unknown, SoraConnectionError | NoInfer<E | E2>> | undefined
   /**
    * Whether the connection that the layer begins with is tried again when it
    * could not be made, and when: as `reconnect`, and independent of it. Each
    * attempt has its own `connectTimeout`. Bad options, and a refusal that
    * retrying cannot cure, fail at once. Default false.
    */
-  readonly retryConnect?: boolean | Schedule.Schedule<unknown, SoraConnectionError> | undefined
+  readonly retryConnect?: boolean | Schedule.Schedule<unknown, SoraConnectionError | NoInfer<E | E2>> | undefined
+}
+
+/**
+ * Options whose effects may be any.
+ *
+ * @internal
+ */
+export type AnyOptions = Options<any, any, any, any>
+
+/**
+ * What the effects among the options need.
+ *
+ * @internal
+ */
+export type ServicesOf<R, R2> = Exclude<R, Scope.Scope> | Exclude<Exclude<R2, SoraRpc>, Scope.Scope>
+
+/**
+ * What goes to the server's authentication.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Metadata = Schema.Json | Redacted.Redacted<Schema.Json>
+
+/**
+ * A connection that has just come up.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NewConnection {
+  readonly offer: Signaling.Offer
+  /** Which connection of the layer it is, from 1. */
+  readonly number: number
 }
 
 /** Set by this library: RPC needs DataChannel signaling, the others describe the client. */
@@ -92,16 +158,16 @@ type ConnectMembersOfOurs =
   | "dataChannelSignaling"
 
 /**
- * Where a connection stands. `switched` tells whether signaling has moved from
- * the WebSocket to the DataChannels. `Reconnecting` says why the connection
- * broke and which attempt is under way or waited for, from 1. `Disconnected` is
- * the end.
+ * Where a connection stands. `Connected` is told once for each connection: its
+ * id, and which one of the layer it is, from 1. `Reconnecting` says why the
+ * connection broke and which attempt is under way or waited for, from 1.
+ * `Disconnected` is the end.
  *
  * @category models
  * @since 0.1.0
  */
 export type State =
-  | { readonly _tag: "Connected"; readonly switched: boolean }
+  | { readonly _tag: "Connected"; readonly connectionId: string; readonly number: number }
   | { readonly _tag: "Reconnecting"; readonly reason: DisconnectReason; readonly attempt: number }
   | { readonly _tag: "Disconnected"; readonly reason: DisconnectReason }
 
@@ -136,6 +202,12 @@ export class SoraConnection extends Context.Service<SoraConnection, {
   readonly state: Effect.Effect<State>
   /** The current state and each later one. Ends after `Disconnected`. */
   readonly changes: Stream.Stream<State>
+  /**
+   * Ends the pause before the next attempt at once, as the `online` event of a
+   * page does. The second after a break is kept, which Sora needs; while connected,
+   * while an attempt is under way and after the end nothing happens.
+   */
+  readonly reconnectNow: Effect.Effect<void>
   /** Notify events of the channel (section 6). */
   readonly notify: Stream.Stream<Signaling.Notify>
   /** Pushes to the channel (sections 4.10 and 4.11). */

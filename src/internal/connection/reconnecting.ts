@@ -5,10 +5,10 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -16,73 +16,98 @@ import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../.
 import type { PeerConnection, TrackEvent } from "../../PeerConnection.ts"
 import { RpcTransport } from "../../RpcTransport.ts"
 import type * as Signaling from "../../Signaling.ts"
-import type { SoraConnectionError } from "../../SoraConnectionError.ts"
+import { SoraConnectionError } from "../../SoraConnectionError.ts"
+import type { Options as RpcOptions } from "../../SoraRpc.ts"
 import { reported } from "../defects.ts"
 import * as Hop from "../hop.ts"
 import { CloseCode, CloseReason } from "../protocol.ts"
+import { shareIds } from "../rpc/client.ts"
 import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
+import * as Attempt from "./attempt.ts"
 import * as Broadcast from "./broadcast.ts"
 import * as ConnectOptions from "./connectOptions.ts"
-import { type Options, type SignalingEvent, SoraConnection, type State } from "./model.ts"
-import * as Session from "./session.ts"
+import { type Options, type ServicesOf, type SignalingEvent, SoraConnection, type State } from "./model.ts"
+import * as Retrying from "./retrying.ts"
+import type * as Session from "./session.ts"
 
 /** Sora refuses a client that comes back before the old connection is gone (section 2.16). */
 const Pause = Duration.seconds(1)
 
 /** @internal */
-export const reconnectSchedule: Schedule.Schedule<unknown, SoraConnectionError> = Schedule.min([
+export const reconnectSchedule: Schedule.Schedule<unknown> = Schedule.min([
   Schedule.exponential("1 second"),
   Schedule.spaced("30 seconds")
-]).pipe(Schedule.jittered, Schedule.setInputType<SoraConnectionError>())
+]).pipe(Schedule.jittered)
 
-const scheduleOf = (option: Options["reconnect"]): Schedule.Schedule<unknown, SoraConnectionError> | undefined =>
-  option === true ? reconnectSchedule : option === false ? undefined : option
-
-const retryOn = (schedule: Schedule.Schedule<unknown, SoraConnectionError>) => ({
-  schedule,
-  while: (error: SoraConnectionError) => error.isRetryable
-})
+const scheduleOf = <E>(option: boolean | Schedule.Schedule<unknown, E> | undefined) =>
+  option === true ? Schedule.setInputType<E>()(reconnectSchedule) : option === false ? undefined : option
 
 /** Ends that were meant, by this program or by somebody with the server's API. */
 const isFinal = (reason: DisconnectReason): boolean =>
   reason._tag === "Released" ||
   reason._tag === "ServerClosed" && reason.code === CloseCode.Normal && reason.reason === CloseReason.DisconnectedApi
 
-const makeWith = Effect.fnUntraced(function*(
-  options: Options,
-  check: ConnectOptions.Check
+/** Never what an error of the program's own says, which may hold a secret. */
+const describe = (error: unknown): string =>
+  error instanceof SoraConnectionError
+    ? error.message
+    : `metadata or onConnected failed${Predicate.hasProperty(error, "_tag") ? ` (${String(error._tag)})` : ""}`
+
+/** What a page has, and Node has not. */
+interface Platform {
+  readonly check: ConnectOptions.Check
+  /** Tells, until the scope closes, when it is worth trying again at once. */
+  readonly watchNetwork: (isBack: () => void) => Effect.Effect<unknown, never, Scope.Scope>
+}
+
+/** Why it is over for good, when the last attempt says more than what broke the connection. */
+const lastReason = (error: unknown): DisconnectReason | undefined => {
+  if (!(error instanceof SoraConnectionError)) return undefined
+  const { reason } = error
+  return reason._tag === "Refused"
+    ? new ServerClosed({ code: reason.code, reason: reason.reason })
+    : reason._tag === "ConnectionLost" && isFinal(reason.reason)
+    ? reason.reason
+    : undefined
+}
+
+const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
+  options: Options<E, R, E2, R2>,
+  rpc: RpcOptions,
+  { check, watchNetwork }: Platform
 ): Effect.fn.Return<
   SoraConnection["Service"],
-  SoraConnectionError,
-  PeerConnection | Socket.WebSocketConstructor | Scope.Scope
+  SoraConnectionError | E | E2,
+  ServicesOf<R, R2> | PeerConnection | Socket.WebSocketConstructor | Scope.Scope
 > {
   yield* check(options)
   const schedule = scheduleOf(options.reconnect)
   const retrySchedule = scheduleOf(options.retryConnect)
   const scope = yield* Effect.scope
-  const state = yield* SubscriptionRef.make<State>({ _tag: "Connected", switched: false })
+  // Nobody sees the first one.
+  const state = yield* SubscriptionRef.make<State>({ _tag: "Connected", connectionId: "", number: 0 })
   const signaling = yield* Broadcast.make<SignalingEvent>()
   const notify = yield* Broadcast.make<Signaling.Notify>()
   const push = yield* Broadcast.make<Signaling.Push>()
   const tracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
   const channel = ReconnectingChannel.make(endsAll)
+  /** What `onConnected` calls over, while it runs. */
+  let port: ReconnectingChannel.ReconnectingChannel | undefined
+  const pauses = Retrying.makePauses()
 
   const observer: Session.Observer = {
     signaling: signaling.publish,
     notify: notify.publish,
     push: push.publish,
     tracks: tracks.publish,
-    rpc: channel.replace,
-    // While a session is being made, that it switched is told with its "Connected".
-    switched: SubscriptionRef.update(
-      state,
-      (current): State => current._tag === "Connected" ? { _tag: "Connected", switched: true } : current
-    )
+    rpc(next) {
+      channel.replace(next)
+      port?.replace(next)
+    }
   }
 
-  // `state` is written by the session that is up when it switches, by the one fiber of `supervise`, and at the end by
-  // `finish`, once; `session` by `supervise` alone.
+  // `state` is written by the one fiber of `supervise`, and at the end by `finish`, once; `session` by `supervise` alone.
   let finished = false
   const finish = (reason: DisconnectReason) =>
     Effect.suspend(() => {
@@ -94,19 +119,43 @@ const makeWith = Effect.fnUntraced(function*(
     })
   // The first finalizer, so the last to run: by then the session has said goodbye.
   yield* Effect.addFinalizer(() => finish(new Released()))
+  yield* watchNetwork(pauses.endUnsafe)
 
-  const connect = Effect.gen(function*() {
-    const held = yield* Scope.fork(scope)
-    const session = yield* Session.connect(options, observer).pipe(
-      Scope.provide(held),
-      Effect.onError(() => Scope.close(held, Exit.void))
-    )
-    return { ...session, close: Scope.close(held, Exit.void) }
+  let number = 1
+  const connect = Attempt.make(options, {
+    scope,
+    observer,
+    rpc,
+    number: () => number,
+    port() {
+      port = ReconnectingChannel.make(() => true)
+      shareIds(channel.channel, port.channel)
+      return port
+    }
   })
 
-  let session = yield* retrySchedule === undefined ? connect : Effect.retry(connect, retryOn(retrySchedule))
-  channel.attach(session.rpc)
-  yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
+  const isWorthwhile = (error: SoraConnectionError | E | E2): boolean => {
+    if (!(error instanceof SoraConnectionError)) return true
+    const { reason } = error
+    if (reason._tag === "ConnectionLost") return !isFinal(reason.reason)
+    // Another token may be taken, but not another `connect`.
+    const mayChange = Effect.isEffect(options.metadata) && reason._tag === "Refused" &&
+      reason.reason !== CloseReason.InvalidMessage
+    return error.isRetryable || mayChange
+  }
+
+  /** First the channel: who sees "Connected" may call. */
+  const welcome = (session: Attempt.Attempt) =>
+    Effect.suspend(() => {
+      channel.attach(session.rpc())
+      const { connectionId } = session.offer
+      return SubscriptionRef.set(state, { _tag: "Connected", connectionId, number: number++ })
+    })
+
+  let session = yield* retrySchedule === undefined
+    ? connect
+    : Retrying.retry(connect, retrySchedule, pauses, isWorthwhile, Effect.void)
+  yield* welcome(session)
 
   const supervise = Effect.gen(function*() {
     while (true) {
@@ -118,29 +167,27 @@ const makeWith = Effect.fnUntraced(function*(
       }
       channel.interrupt(reason)
       let attempt = 1
-      const announce = Effect.suspend(() => SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt }))
-      yield* announce
+      const announceNext = Effect.suspend(() =>
+        SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt: attempt++ })
+      )
+      yield* announceNext
       yield* session.close
       yield* Effect.sleep(Pause)
       const next = yield* connect.pipe(
-        Effect.tapError(({ message }) => {
-          attempt++
-          return Effect.andThen(reported(Effect.logDebug(`attempt to reconnect failed: ${message}`)), announce)
+        Effect.tapError((error) => reported(Effect.logDebug(`attempt to reconnect failed: ${describe(error)}`))),
+        (attempts) => Retrying.retry(attempts, schedule, pauses, isWorthwhile, announceNext),
+        Effect.tapError((error) => {
+          const last = lastReason(error) ?? reason
+          const log = last._tag === "Released"
+            ? Effect.void
+            : reported(Effect.logWarning(`gave up reconnecting: ${describe(error)}`))
+          return Effect.andThen(log, finish(last))
         }),
-        Effect.retry(retryOn(schedule)),
-        Effect.tapError(({ message, reason: cause }) =>
-          Effect.andThen(
-            reported(Effect.logWarning(`gave up reconnecting: ${message}`)),
-            finish(cause._tag === "Refused" ? new ServerClosed({ code: cause.code, reason: cause.reason }) : reason)
-          )
-        ),
         Effect.orElseSucceed(() => undefined)
       )
       if (next === undefined) return
       session = next
-      // First the channel: who sees "Connected" may call.
-      channel.attach(session.rpc)
-      yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
+      yield* welcome(session)
     }
   }).pipe(
     // A schedule or a logger may die, and nobody else would end what it leaves.
@@ -160,6 +207,7 @@ const makeWith = Effect.fnUntraced(function*(
       obstacleUnsafe: channel.obstacle
     },
     state: SubscriptionRef.get(state),
+    reconnectNow: Effect.sync(pauses.endUnsafe),
     changes: Hop.stream(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected")),
     notify: notify.stream,
     push: push.stream,
@@ -168,31 +216,46 @@ const makeWith = Effect.fnUntraced(function*(
   }
 })
 
-const layerOf = <R>(
-  connection: Effect.Effect<SoraConnection["Service"], SoraConnectionError, R>
-): Layer.Layer<SoraConnection | RpcTransport, SoraConnectionError, Exclude<R, Scope.Scope>> =>
+const layerOf = <E, R>(
+  connection: Effect.Effect<SoraConnection["Service"], E, R>
+): Layer.Layer<SoraConnection | RpcTransport, E, Exclude<R, Scope.Scope>> =>
   Layer.effectContext(
     Effect.map(connection, (connection) =>
       Context.make(SoraConnection, connection).pipe(Context.add(RpcTransport, connection.transport)))
   )
 
-/** @internal */
-export type ConnectionLayer = Layer.Layer<
-  SoraConnection | RpcTransport,
-  SoraConnectionError,
-  PeerConnection | Socket.WebSocketConstructor
->
+const anywhere: Platform = { check: ConnectOptions.check, watchNetwork: () => Effect.void }
 
-/** @internal */
-export const make = (options: Options) => makeWith(options, ConnectOptions.check)
-
-/** @internal */
-export const layer = (options: Options): ConnectionLayer => layerOf(make(options))
+/** Its WebSocket takes no headers, and it is told when the network is back, but for what only looks like a page. */
+const page: Platform = {
+  check: ConnectOptions.checkWithoutHeaders,
+  watchNetwork: (isBack) =>
+    Effect.acquireRelease(
+      Effect.sync(() => globalThis.addEventListener?.("online", isBack)),
+      () => Effect.sync(() => globalThis.removeEventListener?.("online", isBack))
+    )
+}
 
 /**
- * For a page, whose WebSocket takes no headers.
+ * `rpc` are the options of the `SoraRpc` that `onConnected` has.
  *
  * @internal
  */
-export const layerOfPage = (options: Options): ConnectionLayer =>
-  layerOf(makeWith(options, ConnectOptions.checkWithoutHeaders))
+export const make = <E = never, R = never, E2 = never, R2 = never>(
+  options: Options<E, R, E2, R2>,
+  rpc: RpcOptions = {}
+) => makeWith(options, rpc, anywhere)
+
+/** @internal */
+export const layer = <E = never, R = never, E2 = never, R2 = never>(options: Options<E, R, E2, R2>, rpc?: RpcOptions) =>
+  layerOf(make(options, rpc))
+
+/**
+ * For a page.
+ *
+ * @internal
+ */
+export const layerOfPage = <E = never, R = never, E2 = never, R2 = never>(
+  options: Options<E, R, E2, R2>,
+  rpc: RpcOptions = {}
+) => layerOf(makeWith(options, rpc, page))

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
+import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import { ClientFault, type DisconnectReason, Released } from "../../DisconnectReason.ts"
@@ -26,13 +27,17 @@ import * as Hop from "../hop.ts"
 import * as Channels from "./channels.ts"
 import * as ConnectMessage from "./connectMessage.ts"
 import * as Machine from "./machine.ts"
-import type { Options, SignalingEvent } from "./model.ts"
+import type { AnyOptions, SignalingEvent } from "./model.ts"
 import * as Negotiation from "./negotiation.ts"
 import type { Command, Event, Task } from "./state.ts"
 import * as Transport from "./transport.ts"
 
-/** How long what was begun may take to stop. */
-const StopGrace = Duration.seconds(2)
+/**
+ * How long what was begun may take to stop.
+ *
+ * @internal
+ */
+export const StopGrace = Duration.seconds(2)
 
 /** How long what a WebSocket or a WebRTC implementation closes may take; one that never says it is done holds nobody up. */
 const ReleaseGrace = Duration.seconds(5)
@@ -49,40 +54,45 @@ export interface Observer {
   readonly tracks: (event: TrackEvent) => void
   /** Of each `rpc` channel that opens; only one that takes the place of another is news. */
   readonly rpc: (channel: RpcChannel) => void
-  readonly switched: Effect.Effect<void>
 }
 
 /** @internal */
 export interface Session {
   readonly offer: Signaling.Offer
   readonly rpcMethods: () => ReadonlyArray<string>
-  readonly switched: () => boolean
-  readonly rpc: RpcChannel | undefined
+  readonly rpc: () => RpcChannel | undefined
   readonly peer: PeerConnectionLike
   readonly dataChannels: () => ReadonlyMap<string, DataChannelLike>
   /** Why it ended, once it has. */
   readonly ended: Effect.Effect<DisconnectReason>
 }
 
-const taskOf = (options: Options, connect: Signaling.Connect): Task => ({
+/** @internal */
+export const connectTimeoutOf = ({ connectTimeout }: AnyOptions): Duration.Duration =>
+  Duration.fromInputUnsafe(connectTimeout ?? "30 seconds")
+
+const taskOf = (options: AnyOptions, connect: Signaling.Connect, timeLeft: Duration.Duration): Task => ({
   urls: options.signalingUrls,
   connect,
   labels: (options.dataChannels ?? []).map(({ label }) => label),
-  connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds"),
+  connectTimeout: connectTimeoutOf(options),
+  timeLeft,
   disconnectTimeout: Duration.fromInputUnsafe(options.disconnectTimeout ?? "3 seconds")
 })
 
 /**
- * Connects; the session ends with the scope, if it has not before.
+ * Connects within what is left of `connectTimeout`; the session ends with the
+ * scope, if it has not before.
  *
  * @internal
  */
 export const connect = Effect.fnUntraced(function*(
-  options: Options,
+  options: AnyOptions,
+  { metadata, timeLeft }: { readonly metadata: Schema.Json | undefined; readonly timeLeft: Duration.Duration },
   observer: Observer
 ): Effect.fn.Return<Session, SoraConnectionError, PeerConnection | Socket.WebSocketConstructor | Scope.Scope> {
   const platform = yield* PeerConnection
-  const task = taskOf(options, ConnectMessage.make(options, platform.environment))
+  const task = taskOf(options, ConnectMessage.make(options, metadata, platform.environment), timeLeft)
 
   const inbox = yield* Queue.unbounded<Event>()
   const post = (event: Event) => void Queue.offerUnsafe(inbox, event)
@@ -152,8 +162,6 @@ export const connect = Effect.fnUntraced(function*(
       case "Push":
         observer.push(command.push)
         break
-      case "Switched":
-        return observer.switched
       case "Log":
         return reported(command.level === "debug" ? Effect.logDebug(command.text) : Effect.logWarning(command.text))
       case "Ready":
@@ -216,8 +224,7 @@ export const connect = Effect.fnUntraced(function*(
   return {
     offer,
     rpcMethods: () => state.rpcMethods,
-    switched: () => state.switched !== undefined,
-    rpc: channels.rpc(),
+    rpc: channels.rpc,
     // It was made for the offer.
     peer: negotiation.peer()!,
     dataChannels: channels.own,
@@ -225,8 +232,13 @@ export const connect = Effect.fnUntraced(function*(
   }
 })
 
-/** Whether or not it fails, and beside: a finalizer of the user's that does not come back must not be waited for. */
-const bounded = (effect: Effect.Effect<void>, duration: Duration.Duration) =>
+/**
+ * Whether or not it fails, and beside: a finalizer of the user's that does not
+ * come back must not be waited for.
+ *
+ * @internal
+ */
+export const bounded = (effect: Effect.Effect<void>, duration: Duration.Duration) =>
   Effect.flatMap(
     Effect.forkDetach(effect),
     (fiber) => Effect.timeoutOption(Fiber.await(fiber), duration)

@@ -13,7 +13,7 @@ import { Unreachable } from "../../SoraConnectionError.ts"
 import { letGo } from "../dataChannel.ts"
 import { tooLong } from "../limits.ts"
 import { SocketCloseGrace } from "../protocol.ts"
-import type { Options } from "./model.ts"
+import type { AnyOptions } from "./model.ts"
 
 /** @internal */
 export interface SignalingSocket {
@@ -81,7 +81,7 @@ const describe = ({ reason }: Socket.SocketError): string => {
  */
 export const open = Effect.fnUntraced(function*(
   signalingUrls: ReadonlyArray<string>,
-  options: Options,
+  options: AnyOptions,
   listener: Listener,
   makeWebSocket: Socket.WebSocketConstructor["Service"]
 ): Effect.fn.Return<SignalingSocket, Unreachable, Scope.Scope> {
@@ -152,7 +152,7 @@ const release = Effect.fnUntraced(function*(webSocket: Socket.WebSocketLike) {
 
 const dial = Effect.fnUntraced(function*(
   url: string,
-  { headers, openTimeout = "5 seconds" }: Options,
+  { headers, openTimeout = "5 seconds" }: AnyOptions,
   listener: Listener,
   makeWebSocket: Socket.WebSocketConstructor["Service"],
   scope: Scope.Closeable

@@ -97,7 +97,6 @@ export type Command =
   | { readonly _tag: "Message"; readonly event: SignalingEvent }
   | { readonly _tag: "Notify"; readonly notify: Signaling.Notify }
   | { readonly _tag: "Push"; readonly push: Signaling.Push }
-  | { readonly _tag: "Switched" }
   | { readonly _tag: "Log"; readonly level: "debug" | "warning"; readonly text: string }
   /** The connection is made. */
   | { readonly _tag: "Ready"; readonly offer: Signaling.Offer }
@@ -156,6 +155,8 @@ export interface Task {
   /** The application's own channels, which it is to find open. */
   readonly labels: ReadonlyArray<string>
   readonly connectTimeout: Duration.Duration
+  /** What is left of it. */
+  readonly timeLeft: Duration.Duration
   readonly disconnectTimeout: Duration.Duration
 }
 

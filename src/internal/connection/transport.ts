@@ -8,7 +8,7 @@ import { Socket } from "effect/socket"
 import * as Signaling from "../../Signaling.ts"
 import { SoraConnectionError } from "../../SoraConnectionError.ts"
 import type { Channels } from "./channels.ts"
-import type { Options, SignalingEvent } from "./model.ts"
+import type { AnyOptions, SignalingEvent } from "./model.ts"
 import * as SignalingSocket from "./signalingSocket.ts"
 import { type Event, seen, type Way, WebSocketWay } from "./state.ts"
 
@@ -27,7 +27,7 @@ export interface Transport {
  * @internal
  */
 export const make = Effect.fnUntraced(function*({ channels, held, onSent, options, post }: {
-  readonly options: Options
+  readonly options: AnyOptions
   readonly held: Scope.Scope
   readonly channels: Channels
   readonly post: (event: Event) => void

@@ -6,29 +6,33 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Socket } from "effect/socket"
 import type { PeerConnection } from "../../PeerConnection.ts"
+import type { RpcTransport } from "../../RpcTransport.ts"
 import type * as SoraConnection from "../../SoraConnection.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as SoraRpc from "../../SoraRpc.ts"
 import * as Options from "../options.ts"
 import { RpcOptions } from "../rpc/rpcOptions.ts"
 import { toConnectionError } from "./connectOptions.ts"
-import type { ConnectionLayer } from "./reconnecting.ts"
 
 const checkRpcOptions = Options.check(Schema.Struct({ rpc: RpcOptions }))
 
 /** @internal */
-export const layer = (
-  { rpc = {}, ...connection }: SoraConnection.Options & { readonly rpc?: SoraRpc.Options | undefined },
+export const layer = <E, R>(
+  rpc: SoraRpc.Options = {},
   platform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor>,
-  connectionLayer: (options: SoraConnection.Options) => ConnectionLayer
-): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
+  connection: Layer.Layer<SoraConnection.SoraConnection | RpcTransport, E, R>
+): Layer.Layer<
+  SoraRpc.SoraRpc | SoraConnection.SoraConnection,
+  SoraConnectionError | E,
+  Exclude<R, PeerConnection | Socket.WebSocketConstructor>
+> =>
   // Checked first: nothing is dialled with options that do not fit.
   Layer.unwrap(
     Effect.as(
       Effect.mapError(checkRpcOptions({ rpc }), toConnectionError),
       SoraRpc.layerWith(rpc).pipe(
         Layer.orDie,
-        Layer.provideMerge(connectionLayer(connection)),
+        Layer.provideMerge(connection),
         Layer.provide(platform)
       )
     )

@@ -54,7 +54,8 @@ export interface Options {
 interface Call extends Deadlines.Deadline {
   /** Absent for a notification. */
   readonly id: number | undefined
-  readonly plan: Plans.Plan
+  /** Another one once it has waited for a connection that grants the method by another name. */
+  plan: Plans.Plan
   /** Empty once it is sent: who waits for an answer need not hold what it asked. */
   frame: string
   readonly resume: (exit: Exit.Exit<any, SoraRpcError>) => void
@@ -72,8 +73,25 @@ export interface Client {
   readonly sizes: () => { readonly waiting: number; readonly queued: number }
 }
 
-/** Of channels whose client is gone. */
-const nextIds = new WeakMap<object, number>()
+/**
+ * The ids of each channel, not from 1 again when it has had another client: what
+ * that asked may still be answered.
+ */
+const ids = new WeakMap<object, { next: number }>()
+
+const idsOf = (channel: object) => {
+  const known = ids.get(channel) ?? { next: 1 }
+  ids.set(channel, known)
+  return known
+}
+
+/**
+ * For two channels over the same DataChannel, one after the other: an id is given
+ * once on both.
+ *
+ * @internal
+ */
+export const shareIds = (one: object, other: object): void => void ids.set(other, idsOf(one))
 
 /**
  * The scope ends the client and every call in it.
@@ -99,8 +117,7 @@ export const make = Effect.fnUntraced(function*(
   const waiting = new Map<number, Call>()
   /** Calls that wait for the window or for buffer space, in the order in which they came. */
   const queue = new Set<Call>()
-  // Not from 1 again on a channel that has had another client: what that asked may still be answered.
-  let nextId = nextIds.get(channel) ?? 1
+  const ids = idsOf(channel)
   /** Written by `end`, once. */
   let ended: DisconnectReason | undefined
   /** Set while the connection is being made again: by `onInterrupted`, until `onWritable`. */
@@ -214,8 +231,29 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const onWritable = () => {
-    interrupted = undefined
+    if (interrupted !== undefined) {
+      interrupted = undefined
+      planAgain()
+    }
     pump()
+  }
+
+  /** For calls that waited for a new connection, which may grant other methods. */
+  const planAgain = () => {
+    const lost: Array<readonly [Call, MethodNotAvailable]> = []
+    for (const call of queue) {
+      const plan = planFor(call.plan.source)
+      if (plan instanceof MethodNotAvailable) lost.push([call, plan])
+      else if (plan !== call.plan) {
+        call.frame = JsonRpc.renamed(call.frame, call.id, call.plan.method, plan.method)
+        call.plan = plan
+      }
+    }
+    // Only now: a caller that is told may call, and with that send what else waits.
+    for (const [call] of lost) queue.delete(call)
+    for (const [call, reason] of lost) {
+      finish(call, Exit.fail(obstacle(reason.method) ?? new RpcError({ method: reason.method, reason })))
+    }
   }
 
   const failAll = (reason: DisconnectReason) => {
@@ -238,7 +276,6 @@ export const make = Effect.fnUntraced(function*(
     (detach) =>
       Effect.sync(() => {
         if (detach !== undefined) isolated(detach)
-        nextIds.set(channel, nextId)
         end(new Released())
       })
   )
@@ -307,7 +344,7 @@ export const make = Effect.fnUntraced(function*(
       if (plan instanceof MethodNotAvailable) {
         return obstacle(plan.method) ?? new RpcError({ method: plan.method, reason: plan })
       }
-      const id = wantsResponse ? nextId++ : undefined
+      const id = wantsResponse ? ids.next++ : undefined
       const run = (span?: Tracer.Span) =>
         Effect.callback<any, SoraRpcError>((resume) =>
           start(plan, params, id, timeoutMillis, span === undefined ? resume : Observe.recording(span, resume))

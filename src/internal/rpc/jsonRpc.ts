@@ -41,16 +41,27 @@ export type Response =
  * @internal
  */
 export const requestEncoder = (method: string) => {
-  const named = `,"method":${JSON.stringify(method)}`
+  const named = nameMember(method)
   return (id: number | undefined, params: unknown): string | undefined => {
     const json = JSON.stringify(params)
     // Params that have a `toJSON` may become anything.
     if (params !== undefined && json?.[0] !== "{" && json?.[0] !== "[") return undefined
-    return `{"jsonrpc":"2.0"${id === undefined ? "" : `,"id":${id}`}${named}${
-      json === undefined ? "" : `,"params":${json}`
-    }}`
+    return `${head(id, named)}${json === undefined ? "" : `,"params":${json}`}}`
   }
 }
+
+const nameMember = (method: string) => `,"method":${JSON.stringify(method)}`
+
+const head = (id: number | undefined, named: string) =>
+  `{"jsonrpc":"2.0"${id === undefined ? "" : `,"id":${id}`}${named}`
+
+/**
+ * A frame of {@link requestEncoder} for the same method under another name.
+ *
+ * @internal
+ */
+export const renamed = (frame: string, id: number | undefined, from: string, to: string): string =>
+  head(id, nameMember(to)) + frame.slice(head(id, nameMember(from)).length)
 
 /** @internal */
 export interface Member {

@@ -23,6 +23,8 @@ interface Misfit {
  * @internal
  */
 export interface Plan {
+  /** What the caller named. */
+  readonly source: SoraMethod.Any | string
   readonly method: string
   /** The frame; nothing when the JSON of the params is neither an object nor an array. */
   readonly request: (id: number | undefined, params: unknown) => string | undefined
@@ -150,6 +152,7 @@ export const make = (
     if (resolved === undefined && checkMethods) return new MethodNotAvailable({ method: exact, available })
     const name = resolved ?? exact
     return {
+      source: method,
       method: name,
       request: JsonRpc.requestEncoder(name),
       metrics: metrics(name),

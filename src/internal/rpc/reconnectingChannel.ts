@@ -3,7 +3,7 @@
  * ended when there will be no other. A connection may come without a channel,
  * when its server opens none; what is sent meanwhile is refused.
  */
-import { ChannelClosed, type DisconnectReason } from "../../DisconnectReason.ts"
+import { ChannelClosed, type DisconnectReason, Released } from "../../DisconnectReason.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import { Unavailable } from "../../SoraRpcError.ts"
 import { makeCore } from "./channel.ts"
@@ -18,6 +18,8 @@ export interface ReconnectingChannel {
   /** The connection ended; `attach` may follow. A channel that was attached says so by itself. */
   readonly interrupt: (reason: DisconnectReason) => void
   readonly end: (reason: DisconnectReason) => void
+  /** Lets go of the connection's channel, so that another may attach to it, and ends. */
+  readonly release: () => void
   /** Why nothing can be sent, and will not be before there is another connection. */
   readonly obstacle: () => Unavailable | undefined
 }
@@ -34,6 +36,7 @@ export const make = (isFinal: (reason: DisconnectReason) => boolean): Reconnecti
   const core = makeCore(() => {
     current = interrupted
   })
+  let detach = () => {}
   const interrupt = (reason: DisconnectReason) => {
     if (current === interrupted) return
     current = interrupted
@@ -43,7 +46,7 @@ export const make = (isFinal: (reason: DisconnectReason) => boolean): Reconnecti
   }
   const attach = (next: RpcChannel = none) => {
     const last = current
-    next.listenUnsafe({
+    detach = next.listenUnsafe({
       ...core,
       onEnd: (reason) => {
         if (current === next) interrupt(reason)
@@ -57,6 +60,10 @@ export const make = (isFinal: (reason: DisconnectReason) => boolean): Reconnecti
   }
   return {
     end: core.end,
+    release() {
+      detach()
+      core.end(new Released())
+    },
     obstacle: () => current === none ? noChannel : undefined,
     interrupt,
     attach,

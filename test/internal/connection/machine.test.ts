@@ -13,6 +13,7 @@ const task: Task = {
   connect: { type: "connect", role: "sendrecv", channelId: "lobby" },
   labels: ["#chat"],
   connectTimeout: Duration.seconds(30),
+  timeLeft: Duration.seconds(20),
   disconnectTimeout: Duration.seconds(3)
 }
 
@@ -83,6 +84,15 @@ const sent = (commands: ReadonlyArray<Command>) =>
 const signaling = { label: "signaling" }
 
 describe("getting there", () => {
+  it("gives up when what is left of the time is over, and says what all of it was", () => {
+    const it = running()
+    const [wait] = it.of("Wait")
+    assert.strictEqual(Duration.toSeconds(wait!.duration), 20)
+    it.post(wait!.event)
+    const { error } = it.of("End")[0]!
+    assert.isTrue(error._tag === "ConnectTimeout" && Duration.toSeconds(error.timeout) === 30)
+  })
+
   it("dials, says connect, answers, and is ready when what the offer promises is open", () => {
     const it = running()
     assert.deepStrictEqual(it.of("Dial").map(({ node, urls }) => [node, urls]), [[0, task.urls]])

@@ -5,11 +5,13 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Schema, Scope } from "effect"
-import { DisconnectReason, type SoraRpcError } from "effect-sora-rpc"
+import { DisconnectReason, SoraMethod, type SoraRpcError } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
 import * as Channel from "../../../src/internal/rpc/channel.ts"
 import * as Client from "../../../src/internal/rpc/client.ts"
 import * as ReconnectingChannel from "../../../src/internal/rpc/reconnectingChannel.ts"
+
+const M = SoraMethod.make("M", { params: Schema.Record(Schema.String, Schema.Unknown) })
 
 const Index = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 30 }))
 const Op = Schema.Union([
@@ -22,7 +24,12 @@ const Op = Schema.Union([
   Schema.Struct({ op: Schema.Literal("notify") }),
   Schema.Struct({ op: Schema.Literals(["respond", "duplicate", "refuse", "violate", "interrupt"]), which: Index }),
   Schema.Struct({ op: Schema.Literal("wait"), millis: Schema.Literals([0, 1, 3, 10]) }),
-  Schema.Struct({ op: Schema.Literals(["stray", "garbage", "break", "reconnect", "reconnectWithoutChannel", "close"]) })
+  /** The server that it comes to may grant the method by another name, or no more. */
+  Schema.Struct({
+    op: Schema.Literal("reconnect"),
+    grants: Schema.Literals(["M", "2025.2.0/M", "2026.1.0/M", "other"])
+  }),
+  Schema.Struct({ op: Schema.Literals(["stray", "garbage", "break", "reconnectWithoutChannel", "close"]) })
 ])
 
 type Outcome =
@@ -31,6 +38,7 @@ type Outcome =
   | "ProtocolViolation"
   | "TimeoutError"
   | "Unavailable"
+  | "MethodNotAvailable"
   | "Disconnected"
   | "interrupted"
 
@@ -66,7 +74,10 @@ describe("the client under random interleavings", () => {
     ({ ops }) =>
       Effect.gen(function*() {
         const scope = yield* Scope.make()
-        const granted = ["m"]
+        let granted = ["2025.2.0/M"]
+        /** What came, and what should have. */
+        const frames: Array<readonly [unknown, unknown]> = []
+        const isGranted = () => granted[0] !== "other"
         const reconnecting = ReconnectingChannel.make(() => false)
         const client = yield* Client.make({
           channel: reconnecting.channel,
@@ -91,7 +102,8 @@ describe("the client under random interleavings", () => {
           received = []
           pair.ends[1].listenUnsafe({
             onFrame: (frame) => {
-              const { id } = JSON.parse(frame)
+              const { id, method, params } = JSON.parse(frame)
+              frames.push([[method, params], [granted[0], { "a\"": id ?? "none" }]])
               if (id !== undefined) received.push(id)
             }
           })
@@ -120,20 +132,27 @@ describe("the client under random interleavings", () => {
         for (const step of ops) {
           switch (step.op) {
             case "call": {
-              nextId++
+              // One that is refused for its method gets no id.
+              const id = isGranted() ? nextId++ : -calls.size - 1
               const outcomes: Array<string> = []
-              const call = client.call("m", {}, {
+              const call = client.call(M, { "a\"": id }, {
                 timeout: step.timeout === "never" ? Duration.infinity : step.timeout
               })
               const recorded = Effect.onExit(call, (exit) => Effect.sync(() => outcomes.push(outcomeOf(exit))))
-              calls.set(nextId - 1, {
+              calls.set(id, {
                 fiber: Effect.runForkWith(context)(recorded),
                 outcomes,
                 throws: step.throws,
                 deadline: step.timeout === "never" ? Infinity : now + step.timeout,
-                expected: closed ? "Disconnected" : link === "none" ? "Unavailable" : undefined
+                expected: closed
+                  ? "Disconnected"
+                  : link === "none"
+                  ? "Unavailable"
+                  : isGranted()
+                  ? undefined
+                  : "MethodNotAvailable"
               })
-              const added = calls.get(nextId - 1)!
+              const added = calls.get(id)!
               // Of one that has ended already the throw comes here, to who observes it.
               if (step.throws && added.fiber.pollUnsafe() === undefined) {
                 added.fiber.addObserver(() => {
@@ -146,7 +165,7 @@ describe("the client under random interleavings", () => {
             }
             case "notify": {
               notifications.push(
-                yield* Effect.forkChild(Effect.exit(client.notify("m", {})), { startImmediately: true })
+                yield* Effect.forkChild(Effect.exit(client.notify(M, { "a\"": "none" })), { startImmediately: true })
               )
               break
             }
@@ -207,7 +226,10 @@ describe("the client under random interleavings", () => {
               break
             }
             case "reconnect": {
-              if (link === undefined && !closed) connect()
+              if (link !== undefined || closed) break
+              granted = [step.grants]
+              if (!isGranted()) { for (const call of pending()) call.expected = "MethodNotAvailable" }
+              connect()
               break
             }
             case "reconnectWithoutChannel": {
@@ -229,6 +251,7 @@ describe("the client under random interleavings", () => {
           assert.strictEqual(sizes.waiting + sizes.queued, pending().length + unsent)
         }
 
+        for (const [frame, expected] of frames) assert.deepStrictEqual(frame, expected)
         reconnecting.end(new DisconnectReason.Released())
         for (const call of pending()) call.expected = "Disconnected"
         yield* Scope.close(scope, Exit.void)
