@@ -25,6 +25,20 @@ import type { SoraConnectionError } from "./SoraConnectionError.ts"
 
 export {
   /**
+   * A connection that is in the channel, this one included.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  type Member,
+  /**
+   * Who is in the channel, by connection id.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  type Members,
+  /**
    * What to connect to, and as what.
    *
    * @category models

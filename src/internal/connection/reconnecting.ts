@@ -23,6 +23,7 @@ import { CloseCode, CloseReason } from "../protocol.ts"
 import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
 import * as Broadcast from "./broadcast.ts"
 import * as ConnectOptions from "./connectOptions.ts"
+import * as Members from "./members.ts"
 import { type Options, type SignalingEvent, SoraConnection, type State } from "./model.ts"
 import * as Session from "./session.ts"
 
@@ -64,14 +65,23 @@ const makeWith = Effect.fnUntraced(function*(
   const signaling = yield* Broadcast.make<SignalingEvent>()
   const notify = yield* Broadcast.make<Signaling.Notify>()
   const push = yield* Broadcast.make<Signaling.Push>()
+  const members = yield* Members.make
   const tracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
   const channel = ReconnectingChannel.make(endsAll)
 
   const observer: Session.Observer = {
     signaling: signaling.publish,
-    notify: notify.publish,
-    push: push.publish,
+    offered: members.begin,
+    // First the members: who hears of an event finds them up to date.
+    notify(event) {
+      members.notify(event)
+      notify.publish(event)
+    },
+    push(event) {
+      members.push(event)
+      push.publish(event)
+    },
     tracks: tracks.publish,
     rpc: channel.replace,
     // While a session is being made, that it switched is told with its "Connected".
@@ -89,7 +99,7 @@ const makeWith = Effect.fnUntraced(function*(
       if (finished) return Effect.void
       finished = true
       channel.end(reason)
-      for (const { end } of [signaling, notify, push, tracks]) end()
+      for (const { end } of [signaling, notify, push, members, tracks]) end()
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
   // The first finalizer, so the last to run: by then the session has said goodbye.
@@ -163,6 +173,8 @@ const makeWith = Effect.fnUntraced(function*(
     changes: Hop.stream(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected")),
     notify: notify.stream,
     push: push.stream,
+    members: members.members,
+    memberChanges: members.changes,
     tracks: tracks.stream,
     signaling: signaling.stream
   }
