@@ -18,10 +18,15 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import type { Options, SoraConnection } from "./internal/connection/model.ts"
+import { toConnectionError } from "./internal/connection/connectOptions.ts"
 import * as Reconnecting from "./internal/connection/reconnecting.ts"
+import { type TestOptions, TestSora } from "./internal/connection/testSora.ts"
+import * as Sora from "./internal/connection/testSora.ts"
+import * as Wired from "./internal/connection/wired.ts"
 import type { PeerConnection } from "./PeerConnection.ts"
 import type { RpcTransport } from "./RpcTransport.ts"
 import type { SoraConnectionError } from "./SoraConnectionError.ts"
+import type { SoraRpc } from "./SoraRpc.ts"
 
 export {
   /**
@@ -67,6 +72,30 @@ export {
    */
   type State
 } from "./internal/connection/model.ts"
+
+export {
+  /**
+   * What a test may say of somebody who joins.
+   *
+   * @category testing
+   * @since 0.1.0
+   */
+  type TestMember,
+  /**
+   * What to connect as, and how the server of {@link layerTest} behaves.
+   *
+   * @category testing
+   * @since 0.1.0
+   */
+  type TestOptions,
+  /**
+   * The server that a program under {@link layerTest} is connected to.
+   *
+   * @category testing
+   * @since 0.1.0
+   */
+  TestSora
+} from "./internal/connection/testSora.ts"
 
 /**
  * When a broken connection is made again by default: after 1 s, 2 s, 4 s and so
@@ -117,3 +146,45 @@ export const layerConfig = (
   SoraConnectionError | Config.ConfigError,
   PeerConnection | Socket.WebSocketConstructor
 > => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+
+/**
+ * A connection and its `SoraRpc` with neither a network nor a server, for tests of whole
+ * programs, and {@link TestSora}, which is the other end. What is in memory is the
+ * WebSocket and the peer connection; everything above them is what runs against a
+ * Sora: options, reconnecting, streams, members, calls. With `TestClock` no time
+ * passes but what the test lets pass.
+ *
+ * ```ts
+ * const Test = SoraConnection.layerTest({ reconnect: true, handlers: [ … ] })
+ *
+ * it.effect("greets who joins", () =>
+ *   Effect.gen(function*() {
+ *     const sora = yield* SoraConnection.TestSora
+ *     yield* Effect.forkScoped(bot)
+ *     yield* sora.join({ clientId: "Mika" })
+ *     yield* sora.disconnect(new DisconnectReason.SocketLost({}))
+ *     yield* TestClock.adjust("1 second") // and it is connected again
+ *   }).pipe(Effect.provide(Test)))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerTest = <R = never>(
+  { authenticate, handlers, ...options }: TestOptions<R> = {}
+): Layer.Layer<SoraConnection | SoraRpc | TestSora, SoraConnectionError, Exclude<R, TestSora>> =>
+  Layer.unwrap(
+    Sora.make({ authenticate, handlers }).pipe(
+      Effect.mapError(toConnectionError),
+      Effect.map(({ platform, sora }) =>
+        Layer.merge(
+          Wired.layer(
+            { signalingUrls: [Sora.SignalingUrl], channelId: "test", role: "sendrecv", ...options },
+            platform,
+            Reconnecting.layer
+          ),
+          Layer.succeed(TestSora, sora)
+        )
+      )
+    )
+  )

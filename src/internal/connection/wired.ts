@@ -6,22 +6,22 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Socket } from "effect/socket"
 import type { PeerConnection } from "../../PeerConnection.ts"
-import type * as SoraConnection from "../../SoraConnection.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as SoraRpc from "../../SoraRpc.ts"
 import * as Options from "../options.ts"
 import { RpcOptions } from "../rpc/rpcOptions.ts"
 import { toConnectionError } from "./connectOptions.ts"
+import type { Options as ConnectionOptions, SoraConnection } from "./model.ts"
 import type { ConnectionLayer } from "./reconnecting.ts"
 
 const checkRpcOptions = Options.check(Schema.Struct({ rpc: RpcOptions }))
 
 /** @internal */
 export const layer = (
-  { rpc = {}, ...connection }: SoraConnection.Options & { readonly rpc?: SoraRpc.Options | undefined },
+  { rpc = {}, ...connection }: ConnectionOptions & { readonly rpc?: SoraRpc.Options | undefined },
   platform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor>,
-  connectionLayer: (options: SoraConnection.Options) => ConnectionLayer
-): Layer.Layer<SoraRpc.SoraRpc | SoraConnection.SoraConnection, SoraConnectionError> =>
+  connectionLayer: (options: ConnectionOptions) => ConnectionLayer
+): Layer.Layer<SoraRpc.SoraRpc | SoraConnection, SoraConnectionError> =>
   // Checked first: nothing is dialled with options that do not fit.
   Layer.unwrap(
     Effect.as(
