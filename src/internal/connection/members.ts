@@ -8,7 +8,8 @@
  * another one: what is told first may be heard last. So somebody who has left
  * does not come back, what was pushed of somebody unknown waits until it is
  * known, and what is known of somebody is newer than what `connection.created`
- * says.
+ * says. (Nothing tells a push that overtakes another one, at the moment when
+ * signaling moves to the DataChannels.)
  */
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
@@ -19,7 +20,7 @@ import type * as Signaling from "../../Signaling.ts"
 import * as Broadcast from "./broadcast.ts"
 import type { Member, Members } from "./model.ts"
 
-/** Of those who left before it was known that they came, and of pushes about somebody unknown: the latest. */
+/** Of those who left, and of pushes about somebody unknown: the latest. */
 const Kept = 64
 
 /** How long the list of a connection that is just up is waited for. */
@@ -79,7 +80,7 @@ export const make: Effect.Effect<Roster> = Effect.map(
     /** Whether the list of the current connection has come. */
     let isListed = false
     const members = new Map<string, Member>()
-    /** Connections of which it was first heard that they left. */
+    /** Ids are not used again, so that whoever is told of later was told of late. */
     let gone: ReadonlyArray<string> = []
     /** What was pushed of connections before anything else was heard of them. */
     let early: ReadonlyArray<Change> = []
@@ -151,8 +152,8 @@ export const make: Effect.Effect<Roster> = Effect.map(
           case "connection.destroyed": {
             const { connectionId } = event
             if (connectionId === undefined) return
+            gone = [...gone.slice(1 - Kept), connectionId]
             if (members.delete(connectionId)) tell()
-            else gone = [...gone.slice(1 - Kept), connectionId]
           }
         }
       },
