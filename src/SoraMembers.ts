@@ -195,9 +195,9 @@ export const get = <S extends PureSchema>(
 export const changes = <S extends PureSchema>(
   schema: S
 ): Stream.Stream<Members<S["Type"]>, never, SoraConnection.SoraConnection> =>
-  Stream.unwrap(SoraConnection.SoraConnection.useSync(({ memberChanges }) =>
-    Stream.map(memberChanges, makeDecodeMembers(schema))
-  ))
+  Stream.unwrap(
+    SoraConnection.SoraConnection.useSync(({ memberChanges }) => Stream.map(memberChanges, makeDecodeMembers(schema)))
+  )
 
 /**
  * What is pushed of metadata: `push` of the connection, decoded by

@@ -24,7 +24,7 @@ import { RpcOptions } from "./internal/rpc/rpcOptions.ts"
 import * as RpcChannel from "./RpcChannel.ts"
 import * as RpcTransport from "./RpcTransport.ts"
 import * as SoraMethod from "./SoraMethod.ts"
-import { type Disconnected, InvalidOptions, type RpcError, type TimeoutError } from "./SoraRpcError.ts"
+import type { Disconnected, InvalidOptions, RpcError, TimeoutError } from "./SoraRpcError.ts"
 
 /**
  * Options of one call.

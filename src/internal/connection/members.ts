@@ -55,7 +55,10 @@ const changeOf = ({ data }: Signaling.Push): Change | undefined => {
   const to = metadata !== undefined
     ? (member: Member) => ({ ...member, metadata })
     : typeof key === "string" && value !== undefined
-    ? (member: Member) => ({ ...member, metadata: { ...(isObject(member.metadata) ? member.metadata : {}), [key]: value } })
+    ? (member: Member) => ({
+      ...member,
+      metadata: { ...(isObject(member.metadata) ? member.metadata : {}), [key]: value }
+    })
     : undefined
   return typeof of === "string" && to !== undefined ? { of, to } : undefined
 }

@@ -12,19 +12,13 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
-import {
-  type ChannelClosed,
-  type PeerFailed,
-  type Redirected,
-  ServerClosed,
-  type SocketLost
-} from "../../DisconnectReason.ts"
+import type { ChannelClosed, PeerFailed, Redirected, ServerClosed, SocketLost } from "../../DisconnectReason.ts"
 import { type DataChannelLike, PeerConnection, type TrackEvent } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
 import { Refused } from "../../SoraConnectionError.ts"
 import type * as SoraMethod from "../../SoraMethod.ts"
-import type { InvalidOptions } from "../../SoraRpcError.ts"
 import type * as SoraRpc from "../../SoraRpc.ts"
+import type { InvalidOptions } from "../../SoraRpcError.ts"
 import { CloseCode, CloseReason, isUserLabel, ManagedLabels } from "../protocol.ts"
 import * as Channel from "../rpc/channel.ts"
 import * as Dispatcher from "../rpc/dispatcher.ts"
@@ -126,6 +120,8 @@ const sdpOf = (connectionId: string) =>
 const labelOf = ({ type }: Signaling.ServerMessage) =>
   type === "notify" || type === "push" ? type : type === "req-stats" ? "stats" : "signaling"
 
+type Present = Omit<Member, "isSelf">
+
 /** A connection as the server has it. */
 interface Link {
   readonly webSocket: Network.WebSocket
@@ -133,7 +129,7 @@ interface Link {
   readonly channels: Map<string, Labelled & { readonly channel: Network.DataChannel }>
   offer: Signaling.Offer | undefined
   /** As it is listed, once it has joined. */
-  self: Member | undefined
+  self: Present | undefined
   peer: Network.PeerConnection | undefined
   isSwitched: boolean
 }
@@ -141,16 +137,20 @@ interface Link {
 /** @internal */
 export const make = Effect.fnUntraced(function*<R = never>(
   { authenticate = () => Effect.succeed({}), handlers = [] }: Pick<TestOptions<R>, "authenticate" | "handlers">
-): Effect.fn.Return<{
-  readonly sora: TestSora["Service"]
-  readonly platform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor>
-}, InvalidOptions, Exclude<R, TestSora> | Scope.Scope> {
+): Effect.fn.Return<
+  {
+    readonly sora: TestSora["Service"]
+    readonly platform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor>
+  },
+  InvalidOptions,
+  Exclude<R, TestSora> | Scope.Scope
+> {
   const context = yield* Effect.context<Exclude<R, TestSora>>()
   const layerScope = yield* Effect.scope
   const granted = yield* Dispatcher.namesOf(handlers)
   const run = yield* FiberSet.makeRuntime()
 
-  const others = new Map<string, Member>()
+  const others = new Map<string, Present>()
   let isReachable = true
   let joined = 0
   let connected = 0
@@ -166,15 +166,13 @@ export const make = Effect.fnUntraced(function*<R = never>(
     if (!isSent) link.webSocket.deliver(text)
   }
 
-  const told = ({ isSelf: _, ...member }: Member) => member
-
   /** An event about somebody, after it has happened. */
-  const about = (member: Member) => {
+  const about = (member: Present) => {
     const all = [...others.values(), ...(current?.self === undefined ? [] : [current.self])]
     const count = (role: Signaling.Role) => all.filter((other) => other.role === role).length
     return {
       type: "notify",
-      ...told(member),
+      ...member,
       minutes: 0,
       channelConnections: all.length,
       channelSendrecvConnections: count("sendrecv"),
@@ -183,8 +181,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
       turnTransportType: "udp"
     } as const
   }
-
-  const listed = ({ audio: _a, role: _r, video: _v, ...member }: Member) => told(member)
 
   /** Nothing of the connection is left. */
   const drop = (link: Link) => {
@@ -225,7 +221,6 @@ export const make = Effect.fnUntraced(function*<R = never>(
     link.offer = made
     link.self = {
       connectionId: made.connectionId,
-      isSelf: true,
       clientId: made.clientId ?? clientId,
       bundleId: made.bundleId ?? bundleId,
       role: connect.role,
@@ -265,8 +260,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
       const [client, server] = Network.makeDataChannels(label)
       link.channels.set(label, { channel: server, compress })
       if (label !== "rpc" && !isUserLabel(label)) {
-        server.addEventListener("message", (event) =>
-          onText(link, Channel.decodeMessage((event as Event & { data: unknown }).data, compress)))
+        server.addEventListener(
+          "message",
+          (event) => onText(link, Channel.decodeMessage((event as Event & { data: unknown }).data, compress))
+        )
       }
       peer.emit("datachannel", { channel: client })
       return [client, server] as const
@@ -293,7 +290,8 @@ export const make = Effect.fnUntraced(function*<R = never>(
       deliver(link, { type: "switched", ignoreDisconnectWebsocket })
       link.isSwitched = true
     }
-    const data = Array.from(others.values(), listed)
+    // Of each its ids and metadata: what else there is the message has no place for.
+    const data = Array.from(others.values())
     deliver(link, { ...about(self), _tag: "connection.created", data })
   })
 
@@ -346,10 +344,12 @@ export const make = Effect.fnUntraced(function*<R = never>(
       return settle
     })
 
-  const disconnectBy: { readonly [Tag in Parameters<TestSora["Service"]["disconnect"]>[0]["_tag"]]: (
-    link: Link,
-    reason: Extract<Parameters<TestSora["Service"]["disconnect"]>[0], { readonly _tag: Tag }>
-  ) => void } = {
+  const disconnectBy: {
+    readonly [Tag in Parameters<TestSora["Service"]["disconnect"]>[0]["_tag"]]: (
+      link: Link,
+      reason: Extract<Parameters<TestSora["Service"]["disconnect"]>[0], { readonly _tag: Tag }>
+    ) => void
+  } = {
     ServerClosed(link, { code, reason }) {
       if (link.webSocket.readyState === 1) link.webSocket.end(code, reason)
       else deliver(link, { type: "close", code, reason })
@@ -375,7 +375,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
       Effect.suspend(() => {
         const connectionId = member.connectionId ?? idOf("PEER", joined++)
         const ids = { clientId: connectionId, bundleId: connectionId, connectionId }
-        const made: Member = { role: "sendrecv", audio: true, video: true, ...ids, ...member, isSelf: false }
+        const made: Present = { role: "sendrecv", audio: true, video: true, ...ids, ...member }
         others.set(connectionId, made)
         return Effect.as(tell(() => ({ ...about(made), _tag: "connection.created" })), connectionId)
       }),
