@@ -2,7 +2,7 @@
  * Programs without a network: `SoraConnection.layerTest`, under `TestClock`.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { type Cause, Clock, Effect, Exit, Fiber, Layer, Option, Queue, Schema, Scope, Stream } from "effect"
+import { type Cause, Clock, Effect, Exit, Fiber, Layer, Logger, Option, Queue, Schema, Scope, Stream } from "effect"
 import {
   DisconnectReason,
   SoraConnection,
@@ -127,6 +127,19 @@ describe("a connection in memory", () => {
       theirs.send(new Uint8Array([1, 2]))
       assert.deepStrictEqual(new Uint8Array(yield* Queue.take(messages)), new Uint8Array([1, 2]))
     }).pipe(Effect.provide(layerTest({ dataChannels: [{ label: "#chat", direction: "sendrecv" }] }))))
+
+  it.effect("may have no DataChannel at all, and then no calls", () =>
+    Effect.gen(function*() {
+      const sora = yield* TestSora
+      const { push } = yield* Connection
+      const error = yield* Effect.flip(SoraRpc.SoraRpc.use((rpc) => rpc.call(Whoami)))
+      assert.isTrue(error._tag === "RpcError" && error.reason._tag === "Unavailable")
+      yield* sora.push("by the WebSocket")
+      assert.deepInclude(yield* Stream.runHead(push), { value: { type: "push", data: "by the WebSocket" } })
+    }).pipe(Effect.provide(layerTest({
+      handlers: [whoami],
+      authenticate: () => Effect.succeed({ dataChannels: [] })
+    }))))
 
   it.effect("says goodbye when its scope closes, and no time passes", () =>
     Effect.gen(function*() {
@@ -268,6 +281,11 @@ describe("a connection that breaks", () => {
       const refused = new SoraConnectionError.Refused({ code: 4490, reason: "NO" })
       const layer = layerTest({ authenticate: () => Effect.fail(refused) })
       assert.deepStrictEqual((yield* Effect.flip(Effect.scoped(Layer.build(layer)))).reason, refused)
+      const dying = layerTest({ authenticate: () => Effect.die("a mistake of the test") })
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(dying))).pipe(
+        Effect.provide(Logger.layer([]))
+      )
+      assert.deepInclude(error.reason, { _tag: "Refused", code: 4490, reason: "INTERNAL-ERROR" })
     }))
 })
 

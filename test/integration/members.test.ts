@@ -60,9 +60,9 @@ describe("members", () => {
           )
         )
       }
-      const [{ authnMetadata, authzMetadata, role, isSelf, connectionId } = assert.fail()] = Array.from(
+      const { authnMetadata, authzMetadata, connectionId, isSelf, role } = Array.from(
         (yield* bob.connection.members).values()
-      ).filter(({ clientId }) => clientId === "alice")
+      ).find(({ clientId }) => clientId === "alice")!
       assert.deepStrictEqual({ authnMetadata, authzMetadata, role, isSelf }, {
         authnMetadata: { from: "connect" },
         authzMetadata: undefined,

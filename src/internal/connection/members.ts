@@ -13,7 +13,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
-import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Signaling from "../../Signaling.ts"
@@ -74,108 +73,123 @@ const told = (
       .filter(([, value]) => value !== undefined)
   )
 
-/** @internal */
-export const make: Effect.Effect<Roster> = Effect.map(
-  // The latest change and the end: who falls behind misses what is out of date.
-  Broadcast.make<void>({ replay: 2, capacity: 2 }),
-  (ticks) => {
-    let self: Member | undefined
-    /** Whether the list of the current connection has come. */
-    let isListed = false
-    const members = new Map<string, Member>()
-    /** Ids are not used again, so that whoever is told of later was told of late. */
-    let gone: ReadonlyArray<string> = []
-    /** What was pushed of connections before anything else was heard of them. */
-    let early: ReadonlyArray<Change> = []
-    /** Copied when somebody looks, not at each change. */
-    let snapshot: Members | undefined
+/**
+ * `isUp` tells whether there is a connection now, of which a list can be waited for.
+ *
+ * @internal
+ */
+export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
+  Effect.map(
+    // The latest change and the end: who falls behind misses what is out of date.
+    Broadcast.make<void>({ replay: 2, capacity: 2 }),
+    (ticks) => {
+      let self: Member | undefined
+      /** Whether the list of the current connection has come. */
+      let isListed = false
+      const members = new Map<string, Member>()
+      /** Ids are not used again, so that whoever is told of later was told of late. */
+      let gone: ReadonlyArray<string> = []
+      /** What was pushed of connections before anything else was heard of them. */
+      let early: ReadonlyArray<Change> = []
+      /** Of the connection before, for as long as there is no other. */
+      let last: Members | undefined
+      /** Copied when somebody looks, not at each change. */
+      let snapshot: Members | undefined
 
-    const current = (): Members => snapshot ??= withSelf(new Map(members))
-    const withSelf = (all: Map<string, Member>) =>
-      self === undefined || all.has(self.connectionId) ? all : all.set(self.connectionId, self)
+      const current = (): Members => snapshot ??= withSelf(new Map(members))
+      const withSelf = (all: Map<string, Member>) =>
+        self === undefined || all.has(self.connectionId) ? all : all.set(self.connectionId, self)
 
-    const tell = () => {
-      snapshot = undefined
-      if (isListed) ticks.publish()
-    }
-
-    const set = (member: Member) => {
-      if (Equal.equals(members.get(member.connectionId), member)) return
-      members.set(member.connectionId, member)
-      tell()
-    }
-
-    /** What is not news may be older than what is known. */
-    const add = (connectionId: string | undefined, news: Partial<Member>, isNews: boolean) => {
-      if (connectionId === undefined || gone.includes(connectionId)) return
-      const known = members.get(connectionId)
-      if (known !== undefined) return set(isNews ? { ...known, ...news } : { ...news, ...known })
-      const isSelf = connectionId === self?.connectionId
-      const isOf = ({ of }: Change) => of === connectionId
-      const member: Member = { ...(isSelf ? self : {}), ...news, connectionId, isSelf }
-      set(early.filter(isOf).reduce((member, { to }) => to(member), member))
-      early = early.filter((change) => !isOf(change))
-    }
-
-    const listed = () => {
-      if (isListed) return
-      isListed = true
-      tell()
-    }
-
-    // What was told of the connection before is filtered out, until the list of the new one has come.
-    const changes = ticks.stream.pipe(
-      Stream.filter(() => isListed),
-      Stream.map(current),
-      Stream.changesWith((last, next) => last === next)
-    )
-
-    return {
-      begin({ bundleId, clientId, connectionId }) {
-        self = { connectionId, isSelf: true, ...told({ bundleId, clientId }) }
-        isListed = false
-        members.clear()
-        gone = []
-        early = []
+      const tell = () => {
         snapshot = undefined
-      },
-      notify(event) {
-        switch (event._tag) {
-          case "connection.created": {
-            for (const { connectionId, ...present } of event.data ?? []) add(connectionId, told(present), false)
-            add(event.connectionId, told(event), false)
-            // Only one's own has a list; where metadata is switched off it has none either.
-            if (event.connectionId === self?.connectionId || event.data !== undefined) listed()
-            return
+        if (isListed) ticks.publish()
+      }
+
+      const set = (member: Member) => {
+        if (Equal.equals(members.get(member.connectionId), member)) return
+        members.set(member.connectionId, member)
+        tell()
+      }
+
+      /** What is not news may be older than what is known. */
+      const add = (connectionId: string | undefined, news: Partial<Member>, isNews: boolean) => {
+        if (connectionId === undefined || gone.includes(connectionId)) return
+        const known = members.get(connectionId)
+        if (known !== undefined) return set(isNews ? { ...known, ...news } : { ...news, ...known })
+        const isSelf = connectionId === self?.connectionId
+        const isOf = ({ of }: Change) => of === connectionId
+        const member: Member = { ...(isSelf ? self : {}), ...news, connectionId, isSelf }
+        set(early.filter(isOf).reduce((member, { to }) => to(member), member))
+        early = early.filter((change) => !isOf(change))
+      }
+
+      const listed = () => {
+        if (isListed) return
+        isListed = true
+        tell()
+      }
+
+      // What was told of the connection before is filtered out, until the list of the new one has come.
+      const changes = ticks.stream.pipe(
+        Stream.filter(() => isListed),
+        Stream.map(current),
+        Stream.changesWith((last, next) => last === next)
+      )
+
+      return {
+        begin({ bundleId, clientId, connectionId }) {
+          if (isListed) last = current()
+          self = { connectionId, isSelf: true, ...told({ bundleId, clientId }) }
+          isListed = false
+          members.clear()
+          gone = []
+          early = []
+          snapshot = undefined
+        },
+        notify(event) {
+          switch (event._tag) {
+            case "connection.created": {
+              for (const { connectionId, ...present } of event.data ?? []) add(connectionId, told(present), false)
+              add(event.connectionId, told(event), false)
+              // Only one's own has a list; where metadata is switched off it has none either.
+              if (event.connectionId === self?.connectionId || event.data !== undefined) listed()
+              return
+            }
+            case "connection.updated":
+              // One of somebody unknown is believed: the list may not have been whole.
+              add(event.connectionId, told(event), true)
+              return listed()
+            case "connection.destroyed": {
+              const { connectionId } = event
+              if (connectionId === undefined) return
+              gone = [...gone.slice(1 - Kept), connectionId]
+              if (members.delete(connectionId)) tell()
+            }
           }
-          case "connection.updated":
-            // One of somebody unknown is believed: the list may not have been whole.
-            add(event.connectionId, told(event), true)
-            return listed()
-          case "connection.destroyed": {
-            const { connectionId } = event
-            if (connectionId === undefined) return
-            gone = [...gone.slice(1 - Kept), connectionId]
-            if (members.delete(connectionId)) tell()
-          }
-        }
-      },
-      push(push) {
-        const change = changeOf(push)
-        if (change === undefined) return
-        const member = members.get(change.of)
-        if (member === undefined) early = [...early.slice(1 - Kept), change]
-        else set(change.to(member))
-      },
-      end: ticks.end,
-      members: Effect.suspend(() =>
-        isListed ? Effect.succeed(current()) : changes.pipe(
-          Stream.runHead,
-          Effect.timeoutOption(ListGrace),
-          Effect.map((listed) => Option.getOrElse(Option.flatten(listed), current))
-        )
-      ),
-      changes
+        },
+        push(push) {
+          const change = changeOf(push)
+          if (change === undefined) return
+          const member = members.get(change.of)
+          if (member === undefined) early = [...early.slice(1 - Kept), change]
+          else set(change.to(member))
+        },
+        end: ticks.end,
+        members: Effect.suspend(() => {
+          if (isListed) return Effect.succeed(current())
+          if (!isUp()) return Effect.succeed(last ?? current())
+          const waitingFor = self
+          return changes.pipe(
+            Stream.runHead,
+            Effect.timeoutOption(ListGrace),
+            Effect.map(() => {
+              // None came: there will be none, and nobody else needs to wait for it.
+              if (self === waitingFor) listed()
+              return current()
+            })
+          )
+        }),
+        changes
+      }
     }
-  }
-)
+  )

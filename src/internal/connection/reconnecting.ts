@@ -65,7 +65,7 @@ const makeWith = Effect.fnUntraced(function*(
   const signaling = yield* Broadcast.make<SignalingEvent>()
   const notify = yield* Broadcast.make<Signaling.Notify>()
   const push = yield* Broadcast.make<Signaling.Push>()
-  const members = yield* Members.make
+  const members = yield* Members.make(() => SubscriptionRef.getUnsafe(state)._tag === "Connected")
   const tracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
   const channel = ReconnectingChannel.make(endsAll)

@@ -15,7 +15,7 @@ import { Socket } from "effect/socket"
 import type { ChannelClosed, PeerFailed, Redirected, ServerClosed, SocketLost } from "../../DisconnectReason.ts"
 import { type DataChannelLike, PeerConnection, type TrackEvent } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
-import { Refused } from "../../SoraConnectionError.ts"
+import type { Refused } from "../../SoraConnectionError.ts"
 import type * as SoraMethod from "../../SoraMethod.ts"
 import type * as SoraRpc from "../../SoraRpc.ts"
 import type { InvalidOptions } from "../../SoraRpcError.ts"
@@ -237,16 +237,12 @@ export const make = Effect.fnUntraced(function*<R = never>(
       // As `handlers`, which may use it too.
       Effect.provideContext(context as Context.Context<R>),
       Effect.provideService(TestSora, sora),
-      Effect.catch((refused) =>
-        Effect.sync(() =>
-          refused instanceof Refused
-            ? link.webSocket.end(refused.code, refused.reason)
-            : link.webSocket.end(CloseCode.SignalingFailure, CloseReason.InternalError)
+      Effect.catch(({ code, reason }) => Effect.sync(() => link.webSocket.end(code, reason))),
+      Effect.catchDefect((defect) =>
+        Effect.andThen(
+          Effect.logError("authenticate failed", defect),
+          Effect.sync(() => link.webSocket.end(CloseCode.SignalingFailure, CloseReason.InternalError))
         )
-      ),
-      Effect.tapCause((cause) => Effect.logError("authenticate failed", cause)),
-      Effect.catchDefect(() =>
-        Effect.sync(() => link.webSocket.end(CloseCode.SignalingFailure, CloseReason.InternalError))
       )
     )
 

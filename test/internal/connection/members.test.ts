@@ -51,7 +51,7 @@ describe("against a model", () => {
     [Steps],
     ([steps]) =>
       Effect.gen(function*() {
-        const roster = yield* Members.make
+        const roster = yield* Members.make(() => true)
         const there = new Map<string, Member>()
         let count = 0
         let self = ""
@@ -147,7 +147,7 @@ describe("against a model", () => {
 describe("members", () => {
   it.effect("are those of the list, with oneself", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make
+      const roster = yield* Members.make(() => true)
       roster.begin(offer("ME"))
       roster.notify(created("ME", {
         role: "sendonly",
@@ -165,7 +165,7 @@ describe("members", () => {
 
   it.effect("of a connection that is just up are waited for, a second at most", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make
+      const roster = yield* Members.make(() => true)
       roster.begin(offer("ME"))
       const waiting = yield* Effect.forkChild(roster.members, { startImmediately: true })
       yield* TestClock.adjust("500 millis")
@@ -179,11 +179,28 @@ describe("members", () => {
       assert.deepStrictEqual(entries(yield* Fiber.join(alone)), {
         AGAIN: { connectionId: "AGAIN", isSelf: true, clientId: "me" }
       })
+      // It is not waited for twice.
+      assert.deepStrictEqual([...(yield* roster.members).keys()], ["AGAIN"])
+    }))
+
+  it.effect("are what was last known while there is no connection, whatever an attempt heard", () =>
+    Effect.gen(function*() {
+      let isUp = true
+      const roster = yield* Members.make(() => isUp)
+      roster.begin(offer("ME"))
+      roster.notify(created("ME", { data: [{ connectionId: "A" }] }))
+      isUp = false
+      for (const attempt of ["ME2", "ME3"]) {
+        assert.deepStrictEqual([...(yield* roster.members).keys()], ["A", "ME"])
+        roster.begin(offer(attempt))
+        roster.notify(created("B"))
+      }
+      assert.deepStrictEqual([...(yield* roster.members).keys()], ["A", "ME"])
     }))
 
   it.effect("of a new connection take the place of the old ones, and the stream tells of nothing between", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make
+      const roster = yield* Members.make(() => true)
       const seen: Array<ReadonlyArray<string>> = []
       const watcher = yield* roster.changes.pipe(
         Stream.runForEach((members) => Effect.sync(() => seen.push([...members.keys()]))),
@@ -205,7 +222,7 @@ describe("members", () => {
 
   it.effect("that were never told of are believed when they are updated, and nothing is told where nothing changes", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make
+      const roster = yield* Members.make(() => true)
       roster.begin(offer("ME"))
       roster.notify(created("ME"))
       roster.notify(updated("A", { role: "recvonly", minutes: 1 }))
@@ -227,7 +244,7 @@ describe("members", () => {
 
   it.effect("ignore pushes of others' making, and such that tell nothing", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make
+      const roster = yield* Members.make(() => true)
       roster.begin(offer("ME"))
       roster.notify(created("ME"))
       const before = yield* roster.members
@@ -250,7 +267,7 @@ describe("members", () => {
 
   it.effect("who never came and never left are forgotten", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make
+      const roster = yield* Members.make(() => true)
       roster.begin(offer("ME"))
       roster.notify(created("ME"))
       for (let i = 0; i < 1000; i++) {
