@@ -11,6 +11,8 @@ const Profile = Schema.Struct({
 const PutProfile = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Profile)
 const PutProfileItem = SoraMethod.PutSignalingNotifyMetadataItem.withMetadata(Profile)
 
+const Epoch = new Date(0)
+
 const put = (members: Schema.JsonObject) => ({
   type: "push" as const,
   data: { type: "signaling_notify_metadata_ext", action: "Put", connection_id: "A", ...members }
@@ -22,7 +24,7 @@ describe("decode", () => {
   it("decodes JSON of the schema", () => {
     assert.deepStrictEqual(
       decode({ nickname: "Mika", since: "1970-01-01T00:00:00.000Z", level: "3", unknown: true }),
-      Option.some({ nickname: "Mika", since: new Date(0), level: 3 })
+      Option.some({ nickname: "Mika", since: Epoch, level: 3 })
     )
   })
 
@@ -47,7 +49,7 @@ describe("decodePush", () => {
     )
     assert.deepStrictEqual(
       decode(put({ key: "since", value: "1970-01-01T00:00:00.000Z" })),
-      Option.some({ _tag: "MetadataItem", connectionId: "A", key: "since", value: new Date(0) })
+      Option.some({ _tag: "MetadataItem", connectionId: "A", key: "since", value: Epoch })
     )
   })
 
@@ -86,7 +88,7 @@ describe("of a connection", () => {
       const rpc = yield* SoraRpc.SoraRpc
       const sora = yield* SoraConnection.TestSora
       const odd = yield* sora.join({ metadata: { nickname: ["odd"] } })
-      const metadata = { nickname: "Mika", since: new Date(0), level: 2 }
+      const metadata = { nickname: "Mika", since: Epoch, level: 2 }
       yield* rpc.call(PutProfile, { metadata, push: true })
       yield* rpc.call(PutProfileItem, { key: "level", value: 3, push: true })
       const self = (yield* SoraConnection.SoraConnection.use(({ offer }) => offer)).connectionId
