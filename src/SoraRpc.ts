@@ -24,7 +24,7 @@ import { RpcOptions } from "./internal/rpc/rpcOptions.ts"
 import * as RpcChannel from "./RpcChannel.ts"
 import * as RpcTransport from "./RpcTransport.ts"
 import * as SoraMethod from "./SoraMethod.ts"
-import { type Disconnected, InvalidOptions, type RpcError, type TimeoutError } from "./SoraRpcError.ts"
+import type { Disconnected, InvalidOptions, RpcError, TimeoutError } from "./SoraRpcError.ts"
 
 /**
  * Options of one call.
@@ -182,9 +182,7 @@ export const layerTest = <R = never>(
   Layer.effect(
     SoraRpc,
     Effect.gen(function*() {
-      const methods = handlers.map(({ method }) => SoraMethod.wireName(method))
-      const twice = methods.find((name, i) => methods.indexOf(name) < i)
-      if (twice !== undefined) return yield* new InvalidOptions({ issue: `handlers: two of them serve ${twice}` })
+      const methods = yield* Dispatcher.namesOf(handlers)
       const [client, server] = yield* RpcChannel.makePair
       yield* Dispatcher.serve(server, handlers, {
         connectionId: "TEST0000000000000000000000",

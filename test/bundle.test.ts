@@ -54,7 +54,6 @@ describe("the bundle of a page", { timeout: 60_000 }, () => {
         "RequestSpotlightRid",
         "ResetSpotlightRid",
         "PutSignalingNotifyMetadata",
-        "signaling_notify_metadata_ext",
         "HTTP header",
         "LIFETIME-EXPIRED"
       ].filter((text) => code.includes(text)),
@@ -66,7 +65,7 @@ describe("the bundle of a page", { timeout: 60_000 }, () => {
     const { imports, modules } = await bundle([])
     assert.deepStrictEqual(imports, [])
     assert.deepStrictEqual(
-      modules.filter((id) => /werift|platform-node|src\/(node|server)\/|dispatcher|^node:/.test(id)),
+      modules.filter((id) => /werift|platform-node|src\/(node|server)\/|dispatcher|test(Sora|Network)|^node:/.test(id)),
       []
     )
     assert.isTrue(modules.some((id) => id.endsWith("internal/connection/session.ts")))

@@ -23,8 +23,8 @@ export interface Broadcast<A> {
 const publish = <A>(events: PubSub.PubSub<A>, event: A): void => void Effect.runSync(PubSub.publish(events, event))
 
 /** @internal */
-export const make = <A>(): Effect.Effect<Broadcast<A>> =>
-  Effect.map(PubSub.sliding<Take.Take<A>>(Limits), (events) => ({
+export const make = <A>(limits = Limits): Effect.Effect<Broadcast<A>> =>
+  Effect.map(PubSub.sliding<Take.Take<A>>(limits), (events) => ({
     publish: (event) => publish(events, [event]),
     end: () => publish<Take.Take<A>>(events, Exit.void),
     stream: Hop.stream(Stream.fromPubSubTake(events))

@@ -187,6 +187,42 @@ export interface SignalingEvent {
 }
 
 /**
+ * A connection that is in the channel, this one included. A member is absent
+ * where Sora has not told of it: of those who were there first it tells ids and
+ * metadata alone.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Member {
+  readonly connectionId: string
+  /** Whether it is this connection. */
+  readonly isSelf: boolean
+  readonly clientId?: string
+  readonly bundleId?: string
+  readonly role?: Signaling.Role
+  readonly audio?: boolean
+  readonly video?: boolean
+  /** `signalingNotifyMetadata` of its `connect`, for as long as it is there. */
+  readonly authnMetadata?: Schema.Json
+  /** What the authentication gave, for as long as it is there. */
+  readonly authzMetadata?: Schema.Json
+  /**
+   * With the metadata extension what RPC and Sora's API have put there; without
+   * it one of the two above (section 4.8).
+   */
+  readonly metadata?: Schema.Json
+}
+
+/**
+ * Who is in the channel, by connection id.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Members = ReadonlyMap<string, Member>
+
+/**
  * One connection to Sora.
  *
  * The streams give a new subscriber the latest 64 events first, so that those
@@ -212,6 +248,19 @@ export class SoraConnection extends Context.Service<SoraConnection, {
   readonly notify: Stream.Stream<Signaling.Notify>
   /** Pushes to the channel (sections 4.10 and 4.11). */
   readonly push: Stream.Stream<Signaling.Push>
+  /**
+   * Who is in the channel, kept from {@link notify} and {@link push} (sections
+   * 6.1 and 4.10). Of a connection that is just up its list is waited for, a
+   * second at most. While there is no connection it is what was last known. Members of
+   * the own bundle are not told of, nor is metadata that was put without `push`,
+   * except to those who join later. `SoraMembers` decodes metadata.
+   */
+  readonly members: Effect.Effect<Members>
+  /**
+   * The same, now and after each change: of a new connection once its list has
+   * come. A subscriber that falls behind gets the latest.
+   */
+  readonly memberChanges: Stream.Stream<Members>
   /**
    * The audio and video tracks that other connections send, as they come. The id
    * of a track's stream is its sender's connection id.

@@ -26,6 +26,7 @@ import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
 import * as Attempt from "./attempt.ts"
 import * as Broadcast from "./broadcast.ts"
 import * as ConnectOptions from "./connectOptions.ts"
+import * as Members from "./members.ts"
 import { type Options, type ServicesOf, type SignalingEvent, SoraConnection, type State } from "./model.ts"
 import * as Retrying from "./retrying.ts"
 import type * as Session from "./session.ts"
@@ -89,6 +90,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   const signaling = yield* Broadcast.make<SignalingEvent>()
   const notify = yield* Broadcast.make<Signaling.Notify>()
   const push = yield* Broadcast.make<Signaling.Push>()
+  const members = yield* Members.make(() => SubscriptionRef.getUnsafe(state)._tag === "Connected")
   const tracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
   const channel = ReconnectingChannel.make(endsAll)
@@ -98,8 +100,16 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
 
   const observer: Session.Observer = {
     signaling: signaling.publish,
-    notify: notify.publish,
-    push: push.publish,
+    offered: members.begin,
+    // First the members: who hears of an event finds them up to date.
+    notify(event) {
+      members.notify(event)
+      notify.publish(event)
+    },
+    push(event) {
+      members.push(event)
+      push.publish(event)
+    },
     tracks: tracks.publish,
     rpc(next) {
       channel.replace(next)
@@ -114,7 +124,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
       if (finished) return Effect.void
       finished = true
       channel.end(reason)
-      for (const { end } of [signaling, notify, push, tracks]) end()
+      for (const { end } of [signaling, notify, push, members, tracks]) end()
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
   // The first finalizer, so the last to run: by then the session has said goodbye.
@@ -211,6 +221,8 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
     changes: Hop.stream(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected")),
     notify: notify.stream,
     push: push.stream,
+    members: members.members,
+    memberChanges: members.changes,
     tracks: tracks.stream,
     signaling: signaling.stream
   }

@@ -48,6 +48,8 @@ const ReleaseGrace = Duration.seconds(5)
  * @internal
  */
 export interface Observer {
+  /** It has an offer, and nothing else was heard before. */
+  readonly offered: (offer: Signaling.Offer) => void
   readonly signaling: (event: SignalingEvent) => void
   readonly notify: (notify: Signaling.Notify) => void
   readonly push: (push: Signaling.Push) => void
@@ -137,6 +139,7 @@ export const connect = Effect.fnUntraced(function*(
         return Queue.offer(jobs, transport.dial(command.node, command.urls))
       case "Answer": {
         const { offer, to } = command
+        if (to.type === "offer") observer.offered(offer)
         return Queue.offer(
           jobs,
           Effect.map(negotiation.answer(offer, to), (sdp) => post({ _tag: "Answered", to, sdp }))

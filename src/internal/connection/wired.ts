@@ -7,12 +7,12 @@ import * as Schema from "effect/Schema"
 import type { Socket } from "effect/socket"
 import type { PeerConnection } from "../../PeerConnection.ts"
 import type { RpcTransport } from "../../RpcTransport.ts"
-import type * as SoraConnection from "../../SoraConnection.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as SoraRpc from "../../SoraRpc.ts"
 import * as Options from "../options.ts"
 import { RpcOptions } from "../rpc/rpcOptions.ts"
 import { toConnectionError } from "./connectOptions.ts"
+import type { SoraConnection } from "./model.ts"
 
 const checkRpcOptions = Options.check(Schema.Struct({ rpc: RpcOptions }))
 
@@ -20,9 +20,9 @@ const checkRpcOptions = Options.check(Schema.Struct({ rpc: RpcOptions }))
 export const layer = <E, R>(
   rpc: SoraRpc.Options = {},
   platform: Layer.Layer<PeerConnection | Socket.WebSocketConstructor>,
-  connection: Layer.Layer<SoraConnection.SoraConnection | RpcTransport, E, R>
+  connection: Layer.Layer<SoraConnection | RpcTransport, E, R>
 ): Layer.Layer<
-  SoraRpc.SoraRpc | SoraConnection.SoraConnection,
+  SoraRpc.SoraRpc | SoraConnection,
   SoraConnectionError | E,
   Exclude<R, PeerConnection | Socket.WebSocketConstructor>
 > =>

@@ -17,7 +17,7 @@ import type * as SchemaIssue from "effect/SchemaIssue"
 import type * as Scope from "effect/Scope"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import * as SoraMethod from "../../SoraMethod.ts"
-import { ServerError } from "../../SoraRpcError.ts"
+import { InvalidOptions, ServerError } from "../../SoraRpcError.ts"
 import { scanMembers } from "./jsonRpc.ts"
 
 const unsupportedMethod = new ServerError({ code: -32601, message: "UNSUPPORTED-JSON-RPC-METHOD" })
@@ -65,6 +65,22 @@ export const asEffect = <A, E, R>(what: string, returned: Effect.Effect<A, E, R>
   if (other instanceof Promise) other.catch(() => {})
   return Effect.die(new TypeError(`${what} must return an Effect`))
 }
+
+/**
+ * The names of the handlers' methods, as a server grants them.
+ *
+ * @internal
+ */
+export const namesOf = (
+  handlers: ReadonlyArray<SoraMethod.Handled<any>>
+): Effect.Effect<ReadonlyArray<string>, InvalidOptions> =>
+  Effect.suspend(() => {
+    const names = handlers.map(({ method }) => SoraMethod.wireName(method))
+    const twice = names.find((name, i) => names.indexOf(name) < i)
+    return twice === undefined
+      ? Effect.succeed(names)
+      : Effect.fail(new InvalidOptions({ issue: `handlers: two of them serve ${twice}` }))
+  })
 
 interface Prepared<R> {
   readonly handle: (params: unknown, caller: SoraMethod.Caller) => Effect.Effect<unknown, ServerError, R>
