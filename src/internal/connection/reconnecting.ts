@@ -23,6 +23,7 @@ import { CloseCode, CloseReason } from "../protocol.ts"
 import * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
 import * as Broadcast from "./broadcast.ts"
 import * as ConnectOptions from "./connectOptions.ts"
+import * as Messaging from "./messaging.ts"
 import { type Options, type SignalingEvent, SoraConnection, type State } from "./model.ts"
 import * as Session from "./session.ts"
 
@@ -67,6 +68,7 @@ const makeWith = Effect.fnUntraced(function*(
   const tracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
   const channel = ReconnectingChannel.make(endsAll)
+  const messaging = yield* Messaging.make(options.dataChannels)
 
   const observer: Session.Observer = {
     signaling: signaling.publish,
@@ -74,6 +76,7 @@ const makeWith = Effect.fnUntraced(function*(
     push: push.publish,
     tracks: tracks.publish,
     rpc: channel.replace,
+    messaging,
     // While a session is being made, that it switched is told with its "Connected".
     switched: SubscriptionRef.update(
       state,
@@ -89,6 +92,7 @@ const makeWith = Effect.fnUntraced(function*(
       if (finished) return Effect.void
       finished = true
       channel.end(reason)
+      messaging.end(reason)
       for (const { end } of [signaling, notify, push, tracks]) end()
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
@@ -106,6 +110,7 @@ const makeWith = Effect.fnUntraced(function*(
 
   let session = yield* retrySchedule === undefined ? connect : Effect.retry(connect, retryOn(retrySchedule))
   channel.attach(session.rpc)
+  messaging.attach(session.outlets)
   yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
 
   const supervise = Effect.gen(function*() {
@@ -117,6 +122,7 @@ const makeWith = Effect.fnUntraced(function*(
         return yield* session.close
       }
       channel.interrupt(reason)
+      messaging.interrupt(reason)
       let attempt = 1
       const announce = Effect.suspend(() => SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt }))
       yield* announce
@@ -138,8 +144,9 @@ const makeWith = Effect.fnUntraced(function*(
       )
       if (next === undefined) return
       session = next
-      // First the channel: who sees "Connected" may call.
+      // First the channels: who sees "Connected" may call.
       channel.attach(session.rpc)
+      messaging.attach(session.outlets)
       yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
     }
   }).pipe(
@@ -153,7 +160,7 @@ const makeWith = Effect.fnUntraced(function*(
   return {
     offer: Effect.sync(() => session.offer),
     peerConnection: Effect.sync(() => session.peer),
-    dataChannels: Effect.sync(() => session.dataChannels()),
+    messaging: messaging.of,
     transport: {
       channel: channel.channel,
       methodsUnsafe: () => session.rpcMethods(),

@@ -17,7 +17,7 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import { ClientFault, type DisconnectReason, Released } from "../../DisconnectReason.ts"
-import { type DataChannelLike, PeerConnection, type PeerConnectionLike, type TrackEvent } from "../../PeerConnection.ts"
+import { PeerConnection, type PeerConnectionLike, type TrackEvent } from "../../PeerConnection.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import type * as Signaling from "../../Signaling.ts"
 import { SoraConnectionError } from "../../SoraConnectionError.ts"
@@ -26,8 +26,10 @@ import * as Hop from "../hop.ts"
 import * as Channels from "./channels.ts"
 import * as ConnectMessage from "./connectMessage.ts"
 import * as Machine from "./machine.ts"
+import type * as Messaging from "./messaging.ts"
 import type { Options, SignalingEvent } from "./model.ts"
 import * as Negotiation from "./negotiation.ts"
+import type { Outlet } from "./outlet.ts"
 import type { Command, Event, Task } from "./state.ts"
 import * as Transport from "./transport.ts"
 
@@ -49,6 +51,7 @@ export interface Observer {
   readonly tracks: (event: TrackEvent) => void
   /** Of each `rpc` channel that opens; only one that takes the place of another is news. */
   readonly rpc: (channel: RpcChannel) => void
+  readonly messaging: Messaging.Listener
   readonly switched: Effect.Effect<void>
 }
 
@@ -59,7 +62,8 @@ export interface Session {
   readonly switched: () => boolean
   readonly rpc: RpcChannel | undefined
   readonly peer: PeerConnectionLike
-  readonly dataChannels: () => ReadonlyMap<string, DataChannelLike>
+  /** The application's own channels. */
+  readonly outlets: ReadonlyMap<string, Outlet>
   /** Why it ended, once it has. */
   readonly ended: Effect.Effect<DisconnectReason>
 }
@@ -97,7 +101,12 @@ export const connect = Effect.fnUntraced(function*(
   const held = yield* Scope.make()
   const working = yield* Scope.make()
 
-  const channels = Channels.make({ post, onRpc: observer.rpc, maxInflatedBytes: options.maxInflatedBytes })
+  const channels = Channels.make({
+    post,
+    onRpc: observer.rpc,
+    messaging: observer.messaging,
+    maxInflatedBytes: options.maxInflatedBytes
+  })
   const transport = yield* Transport.make({
     options,
     held,
@@ -220,7 +229,7 @@ export const connect = Effect.fnUntraced(function*(
     rpc: channels.rpc(),
     // It was made for the offer.
     peer: negotiation.peer()!,
-    dataChannels: channels.own,
+    outlets: channels.outlets(),
     ended: Deferred.await(ended)
   }
 })
