@@ -25,6 +25,7 @@ import * as Broadcast from "./broadcast.ts"
 import * as ConnectOptions from "./connectOptions.ts"
 import * as Messaging from "./messaging.ts"
 import { type Options, type SignalingEvent, SoraConnection, type State } from "./model.ts"
+import * as Observe from "./observe.ts"
 import * as Session from "./session.ts"
 
 /** Sora refuses a client that comes back before the old connection is gone (section 2.16). */
@@ -87,10 +88,12 @@ const makeWith = Effect.fnUntraced(function*(
   // `state` is written by the session that is up when it switches, by the one fiber of `supervise`, and at the end by
   // `finish`, once; `session` by `supervise` alone.
   let finished = false
+  const observe = yield* Observe.make(options.channelId)
   const finish = (reason: DisconnectReason) =>
     Effect.suspend(() => {
       if (finished) return Effect.void
       finished = true
+      observe.down()
       channel.end(reason)
       messaging.end(reason)
       for (const { end } of [signaling, notify, push, tracks]) end()
@@ -99,16 +102,18 @@ const makeWith = Effect.fnUntraced(function*(
   // The first finalizer, so the last to run: by then the session has said goodbye.
   yield* Effect.addFinalizer(() => finish(new Released()))
 
-  const connect = Effect.gen(function*() {
+  const connectWith = Effect.fnUntraced(function*(onMove: Observe.OnMove | undefined) {
     const held = yield* Scope.fork(scope)
-    const session = yield* Session.connect(options, observer).pipe(
+    const session = yield* Session.connect(options, observer, onMove).pipe(
       Scope.provide(held),
       Effect.onError(() => Scope.close(held, Exit.void))
     )
     return { ...session, close: Scope.close(held, Exit.void) }
   })
+  const connect = observe.connecting(connectWith)
 
   let session = yield* retrySchedule === undefined ? connect : Effect.retry(connect, retryOn(retrySchedule))
+  observe.up(session, channel.channel)
   channel.attach(session.rpc)
   messaging.attach(session.outlets)
   yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
@@ -121,30 +126,35 @@ const makeWith = Effect.fnUntraced(function*(
         yield* finish(reason)
         return yield* session.close
       }
+      observe.down()
       channel.interrupt(reason)
       messaging.interrupt(reason)
       let attempt = 1
       const announce = Effect.suspend(() => SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt }))
       yield* announce
-      yield* session.close
-      yield* Effect.sleep(Pause)
-      const next = yield* connect.pipe(
-        Effect.tapError(({ message }) => {
-          attempt++
-          return Effect.andThen(reported(Effect.logDebug(`attempt to reconnect failed: ${message}`)), announce)
-        }),
-        Effect.retry(retryOn(schedule)),
-        Effect.tapError(({ message, reason: cause }) =>
-          Effect.andThen(
-            reported(Effect.logWarning(`gave up reconnecting: ${message}`)),
-            finish(cause._tag === "Refused" ? new ServerClosed({ code: cause.code, reason: cause.reason }) : reason)
+      const next = yield* observe.reconnecting(reason, (span) =>
+        Effect.gen(function*() {
+          yield* session.close
+          yield* Effect.sleep(Pause)
+          return yield* observe.connecting(connectWith, span).pipe(
+            Effect.tapError(({ message }) => {
+              attempt++
+              return Effect.andThen(reported(Effect.logDebug(`attempt to reconnect failed: ${message}`)), announce)
+            }),
+            Effect.retry(retryOn(schedule)),
+            Effect.tapError(({ message, reason: cause }) =>
+              Effect.andThen(
+                reported(Effect.logWarning(`gave up reconnecting: ${message}`)),
+                finish(cause._tag === "Refused" ? new ServerClosed({ code: cause.code, reason: cause.reason }) : reason)
+              )
+            ),
+            Effect.orElseSucceed(() => undefined)
           )
-        ),
-        Effect.orElseSucceed(() => undefined)
-      )
+        }))
       if (next === undefined) return
       session = next
       // First the channels: who sees "Connected" may call.
+      observe.up(session, channel.channel)
       channel.attach(session.rpc)
       messaging.attach(session.outlets)
       yield* SubscriptionRef.set(state, { _tag: "Connected", switched: session.switched() })
@@ -164,7 +174,8 @@ const makeWith = Effect.fnUntraced(function*(
     transport: {
       channel: channel.channel,
       methodsUnsafe: () => session.rpcMethods(),
-      obstacleUnsafe: channel.obstacle
+      obstacleUnsafe: channel.obstacle,
+      spanAttributesUnsafe: observe.where
     },
     state: SubscriptionRef.get(state),
     changes: Hop.stream(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Disconnected")),

@@ -29,6 +29,7 @@ import * as Machine from "./machine.ts"
 import type * as Messaging from "./messaging.ts"
 import type { Options, SignalingEvent } from "./model.ts"
 import * as Negotiation from "./negotiation.ts"
+import type { OnMove } from "./observe.ts"
 import type { Outlet } from "./outlet.ts"
 import type { Command, Event, Task } from "./state.ts"
 import * as Transport from "./transport.ts"
@@ -58,6 +59,8 @@ export interface Observer {
 /** @internal */
 export interface Session {
   readonly offer: Signaling.Offer
+  /** The signaling URL that the offer came from. */
+  readonly url: string
   readonly rpcMethods: () => ReadonlyArray<string>
   readonly switched: () => boolean
   readonly rpc: RpcChannel | undefined
@@ -77,13 +80,15 @@ const taskOf = (options: Options, connect: Signaling.Connect): Task => ({
 })
 
 /**
- * Connects; the session ends with the scope, if it has not before.
+ * Connects; the session ends with the scope, if it has not before. `onMove` is
+ * told what becomes of it.
  *
  * @internal
  */
 export const connect = Effect.fnUntraced(function*(
   options: Options,
-  observer: Observer
+  observer: Observer,
+  onMove?: OnMove
 ): Effect.fn.Return<Session, SoraConnectionError, PeerConnection | Socket.WebSocketConstructor | Scope.Scope> {
   const platform = yield* PeerConnection
   const task = taskOf(options, ConnectMessage.make(options, platform.environment))
@@ -180,11 +185,14 @@ export const connect = Effect.fnUntraced(function*(
 
   // Written by the fiber of the inbox alone.
   let [state, first] = Machine.start(task)
+  let url = ""
 
   const advance = (event: Event) =>
     Effect.suspend(() => {
       const [next, commands] = Machine.step(task, state, event)
       state = next
+      url = next.url ?? url
+      onMove?.(event, next)
       return Effect.forEach(commands, carryOut, { discard: true })
     })
 
@@ -224,6 +232,7 @@ export const connect = Effect.fnUntraced(function*(
   )
   return {
     offer,
+    url,
     rpcMethods: () => state.rpcMethods,
     switched: () => state.switched !== undefined,
     rpc: channels.rpc(),
