@@ -177,9 +177,10 @@ describe("connecting", () => {
 
   it.live("is not hurt by a tracer that throws", () => {
     const { tracer } = makeTracer()
+    let broken: string | undefined
     const throwing = Tracer.make({
       span(options) {
-        if (options.name === "sora.negotiate") throw new Error("a mistake of the tracer")
+        if (options.name === "sora.negotiate" || options.name === broken) throw new Error("a mistake of the tracer")
         const span = tracer.span(options)
         span.event = () => {
           throw new Error("another one")
@@ -200,6 +201,13 @@ describe("connecting", () => {
         const client = yield* connect({ url: server.url })
         assert.strictEqual((yield* client.connection.state)._tag, "Connected")
         assert.includeMembers(reported.map(String), ["Error: a mistake of the tracer", "Error: another one"])
+        for (const name of ["sora.connect", "sora.reconnect"]) {
+          broken = name
+          const client = yield* connect({ url: server.url, reconnect: Schedule.spaced("10 millis") })
+          yield* server.inject((yield* client.connection.offer).connectionId, "closeAbruptly")
+          yield* first(client.connection.changes, ({ _tag }) => _tag === "Reconnecting")
+          yield* first(client.connection.changes, ({ _tag }) => _tag === "Connected")
+        }
       })
     )
   })

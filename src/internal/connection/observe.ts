@@ -15,7 +15,7 @@ import * as Tracer from "effect/Tracer"
 import type { DisconnectReason } from "../../DisconnectReason.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
-import { isolated } from "../defects.ts"
+import { isolated, report } from "../defects.ts"
 import * as CallSpans from "../rpc/callSpans.ts"
 import { isTraced } from "../rpc/observe.ts"
 import { type Event, offerOf, type Phase, type State } from "./state.ts"
@@ -66,6 +66,30 @@ export const serverOf = (url: string): Readonly<Record<string, unknown>> => {
 const annotate = (span: Tracer.Span, attributes: Readonly<Record<string, unknown>>) => {
   for (const [name, value] of Object.entries(attributes)) span.attribute(name, value)
 }
+
+/** In a span, if somebody is there to see it. */
+const withSpan = <A, E, R>(
+  name: string,
+  options: Tracer.SpanOptionsNoTrace,
+  use: (span: Tracer.Span | undefined, tracer: Tracer.Tracer) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const tracer = fiber.getRef(Tracer.Tracer)
+    const clock = fiber.getRef(Clock.Clock)
+    if (!isTraced(fiber)) return use(undefined, tracer)
+    // Not `Effect.useSpan`, by which a tracer that throws would end the connection.
+    return Effect.makeSpan(name, options).pipe(
+      Effect.catchDefect((defect) => Effect.sync(() => report(defect))),
+      Effect.flatMap((span) =>
+        span === undefined
+          ? use(undefined, tracer)
+          : Effect.onExit(
+            use(span, tracer),
+            (exit) => Effect.sync(() => isolated(() => span.end(clock.currentTimeNanosUnsafe(), exit)))
+          )
+      )
+    )
+  })
 
 /** A span for each step of the attempt that `attempt` stands for. */
 const stepsOf = (attempt: Tracer.Span, tracer: Tracer.Tracer, clock: Clock.Clock) => {
@@ -171,13 +195,10 @@ export const make = Effect.fnUntraced(function*(channelId: string): Effect.fn.Re
               if (error !== undefined) isolated(() => span?.attribute("error.type", error))
             }))
         })
-      return Effect.withFiber((fiber) => {
-        if (!isTraced(fiber)) return measured(attempt(undefined))
-        const tracer = fiber.getRef(Tracer.Tracer)
-        return Effect.useSpan("sora.connect", { kind: "client", parent, attributes }, (span) => {
-          const steps = stepsOf(span, tracer, clock)
-          return measured(Effect.onExit(attempt(steps.moved), (exit) => Effect.sync(() => steps.end(exit))), span)
-        })
+      return withSpan("sora.connect", { kind: "client", parent, attributes }, (span, tracer) => {
+        if (span === undefined) return measured(attempt(undefined))
+        const steps = stepsOf(span, tracer, clock)
+        return measured(Effect.onExit(attempt(steps.moved), (exit) => Effect.sync(() => steps.end(exit))), span)
       })
     },
     reconnecting(reason, reconnect) {
@@ -188,15 +209,11 @@ export const make = Effect.fnUntraced(function*(channelId: string): Effect.fn.Re
             Metric.withAttributes(reconnects, { reason: reason._tag, outcome }).updateUnsafe(1, context)
             isolated(() => span?.attribute("sora.reconnect.outcome", outcome))
           }))
-      return Effect.withFiber((fiber) =>
-        isTraced(fiber)
-          ? Effect.useSpan("sora.reconnect", {
-            // It may come months after what began the connection.
-            root: true,
-            attributes: { ...attributes, "sora.disconnect.reason": reason._tag }
-          }, (span) => counted(reconnect(span), span))
-          : counted(reconnect(undefined))
-      )
+      return withSpan("sora.reconnect", {
+        // It may come months after what began the connection.
+        root: true,
+        attributes: { ...attributes, "sora.disconnect.reason": reason._tag }
+      }, (span) => counted(reconnect(span), span))
     },
     up({ offer: { connectionId }, url }, channel) {
       connections.modifyUnsafe(1, context)
