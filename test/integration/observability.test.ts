@@ -143,7 +143,8 @@ describe("connecting", () => {
           authenticate: () =>
             refusals-- > 0 ? Effect.fail(new SoraAuth.Refusal({ reason: "INTERNAL-ERROR" })) : Effect.succeed({})
         })
-        const client = yield* connect({ url: server.url, reconnect: Schedule.spaced("10 millis") })
+        const connecting = connect({ url: server.url, reconnect: Schedule.spaced("10 millis") })
+        const client = yield* Effect.useSpan("program", (span) => Effect.withParentSpan(connecting, span))
         const before = yield* client.connection.offer
         refusals = 1
         yield* server.inject(before.connectionId, "closeAbruptly")
