@@ -89,7 +89,8 @@ export const VideoOptions = wire({
 
 /**
  * A DataChannel for messages of the application, asked for in `connect`. Its
- * label starts with `#`. `maxPacketLifeTime` is in milliseconds.
+ * label starts with `#`. `maxPacketLifeTime` is in milliseconds. With `header`
+ * what the server delivers tells who sent it (section 3.6).
  *
  * @category schemas
  * @since 0.1.0
@@ -102,7 +103,7 @@ export const DataChannelOptions = wire({
   maxPacketLifeTime: number,
   maxRetransmits: number,
   protocol: text,
-  header: json
+  header: optional(Schema.Array(Schema.Struct({ type: Schema.Literal("sender_connection_id") })))
 })
 
 /**

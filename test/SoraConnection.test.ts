@@ -117,15 +117,15 @@ describe("a connection in memory", () => {
       assert.deepStrictEqual({ streams, track: video }, track)
       yield* sora.send({ type: "re-offer", sdp: "m=application ", rpcMethods: ["New"] })
       assert.deepStrictEqual(yield* SoraRpc.SoraRpc.use(({ methods }) => methods), ["New"])
-      const messages = yield* Queue.unbounded<any>()
-      const ours = (yield* connection.dataChannels).get("#chat")!
+      const received = yield* Queue.unbounded<any>()
+      const { messages, send } = yield* connection.messaging("#chat")
       const theirs = (yield* sora.dataChannels).get("#chat")!
-      theirs.addEventListener("message", ({ data }) => Queue.offerUnsafe(messages, data))
-      ours.addEventListener("message", ({ data }) => Queue.offerUnsafe(messages, data))
-      ours.send("ping")
-      assert.strictEqual(yield* Queue.take(messages), "ping")
+      theirs.addEventListener("message", ({ data }) => Queue.offerUnsafe(received, data))
+      yield* send("ping")
+      assert.strictEqual(new TextDecoder().decode(yield* Queue.take(received)), "ping")
       theirs.send(new Uint8Array([1, 2]))
-      assert.deepStrictEqual(new Uint8Array(yield* Queue.take(messages)), new Uint8Array([1, 2]))
+      const [{ data } = assert.fail()] = yield* Stream.runCollect(Stream.take(messages, 1))
+      assert.deepStrictEqual(data, new Uint8Array([1, 2]))
     }).pipe(Effect.provide(layerTest({ dataChannels: [{ label: "#chat", direction: "sendrecv" }] }))))
 
   it.effect("may have no DataChannel at all, and then no calls", () =>

@@ -1,29 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Tracer } from "effect"
+import { DisconnectReason, RpcChannel, RpcTransport, SoraRpc } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
+import * as ReconnectingChannel from "../src/internal/rpc/reconnectingChannel.ts"
 import * as FakePeer from "./utils/fakePeer.ts"
-
-/** A tracer that keeps its spans. */
-const makeTracer = () => {
-  const spans: Array<Tracer.Span> = []
-  const tracer = Tracer.make({
-    span(options) {
-      const span = new Tracer.NativeSpan(options)
-      spans.push(span)
-      return span
-    }
-  })
-  return { spans, tracer }
-}
-
-const metric = (id: string, attributes: Record<string, string>) =>
-  Effect.map(Metric.snapshot, (states) =>
-    states.find((state) =>
-      state.id === id &&
-      Object.entries(attributes).every(([name, value]) =>
-        (state.attributes as Record<string, string>)?.[name] === value
-      )
-    )?.state as any)
+import { makeTracer, metric } from "./utils/tracer.ts"
 
 describe("spans", () => {
   it.effect("one client span per call, with the names of the conventions and nothing of the params", () =>
@@ -50,6 +31,33 @@ describe("spans", () => {
       assert.isTrue(call!.status._tag === "Ended" && Exit.isFailure(call!.status.exit))
       assert.isFalse(notification!.attributes.has("jsonrpc.request.id"))
       assert.notInclude(JSON.stringify(spans.map(({ attributes }) => [...attributes])), "s3cret")
+    }))
+
+  it.effect("say where the call went, also of one that waited for another connection", () =>
+    Effect.gen(function*() {
+      const { spans, tracer } = makeTracer()
+      const channel = ReconnectingChannel.make(() => false)
+      let connection = "A"
+      const rpc = yield* SoraRpc.make().pipe(Effect.provideService(RpcTransport.RpcTransport, {
+        channel: channel.channel,
+        methodsUnsafe: () => ["m"],
+        obstacleUnsafe: () => undefined,
+        spanAttributesUnsafe: () => ({ "sora.connection_id": connection })
+      }))
+      const call = Effect.forkChild(Effect.exit(rpc.call("m")).pipe(Effect.withTracer(tracer)), {
+        startImmediately: true
+      })
+      const where = () => spans.map(({ attributes }) => attributes.get("sora.connection_id"))
+      const [first] = yield* RpcChannel.makePair
+      channel.attach(first)
+      yield* call
+      channel.interrupt(new DisconnectReason.SocketLost({}))
+      yield* call
+      assert.deepStrictEqual(where(), ["A", "A"])
+      connection = "B"
+      const [second] = yield* RpcChannel.makePair
+      channel.attach(second)
+      assert.deepStrictEqual(where(), ["A", "B"])
     }))
 
   it.effect("a tracer that throws ends its own call, and no other", () =>
@@ -87,7 +95,7 @@ describe("metrics", () => {
       const late = yield* Effect.forkChild(Effect.flip(peer.rpc.call("observed", {}, { timeout: "1 second" })), {
         startImmediately: true
       })
-      assert.strictEqual((yield* metric("sora.rpc.client.waiting", {})).value, 2)
+      assert.strictEqual((yield* metric("sora.rpc.client.waiting")).value, 2)
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(late)
       for (const frame of ["{", { id: 2, result: 1 }, { result: 1 }]) peer.send(frame)
@@ -97,7 +105,7 @@ describe("metrics", () => {
       assert.deepStrictEqual([duration.count, duration.sum], [2, 2])
       const errors = yield* metric("sora.rpc.client.errors", { "rpc.method": "observed", "error.type": "TimeoutError" })
       assert.strictEqual(errors.count, 1)
-      assert.strictEqual((yield* metric("sora.rpc.client.waiting", {})).value, 0)
+      assert.strictEqual((yield* metric("sora.rpc.client.waiting")).value, 0)
       for (const reason of ["malformed", "late", "uncorrelated"]) {
         assert.strictEqual((yield* dropped(reason)).count, 1, reason)
       }

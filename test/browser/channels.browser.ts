@@ -4,7 +4,7 @@
 import { assert, layer } from "@effect/vitest"
 import { SoraServer } from "effect-sora-rpc/server"
 import * as Effect from "effect/Effect"
-import { connected, isPage, type Kind, names, until, wait } from "./harness.ts"
+import { connected, isPage, isSdk, type Kind, names, until, wait } from "./harness.ts"
 
 const Put = "2025.2.0/PutSignalingNotifyMetadata"
 const PutItem = "2025.2.0/PutSignalingNotifyMetadataItem"
@@ -66,30 +66,36 @@ layer(SoraServer.layer(), { excludeTestServices: true })("channels", (it) => {
         yield* wait(() => member.events.take("ended"))
       }))
 
-    for (const compress of [false, true]) {
-      it.effect(`${names[kind]} and werift send each other messages, ${compress ? "" : "not "}compressed`, () =>
+    for (const [compress, header] of [[false, false], [true, false], [false, true], [true, true]] as const) {
+      const how = `${compress ? "" : "not "}compressed, ${header ? "with" : "without"} a header`
+      it.effect(`${names[kind]} and werift send each other messages, ${how}`, () =>
         Effect.gen(function*() {
           const { url } = yield* SoraServer.SoraServer
           const options = {
             url,
-            channelId: `messages-${kind}-${compress}`,
+            channelId: `messages-${kind}-${compress}-${header}`,
             role: "sendonly",
             audio: false,
             video: false,
-            messaging: { label: "#chat", compress }
+            messaging: {
+              label: "#chat",
+              compress,
+              ...(header ? { header: [{ type: "sender_connection_id" as const }] } : {})
+            }
           } as const
           const a = yield* connected(kind, options)
           const b = yield* connected("werift", options)
           // What is relayed before the other's channel is open is lost: the switch says that they all are.
           for (const member of [a, b]) yield* wait(() => member.events.take("switched"))
           for (const [from, to] of [[a, b], [b, a]] as const) {
-            const text = `from ${from.kind} 🗾 ${"x".repeat(1000)}`
-            yield* wait(() => from.send("#chat", text))
-            assert.deepStrictEqual(yield* wait(() => to.events.take("message")), {
-              type: "message",
-              label: "#chat",
-              text
-            })
+            const sender = header ? from.connectionId : undefined
+            for (const text of [`from ${from.kind} 🗾 ${"x".repeat(1000)}`, "short", "", "y".repeat(100_000)]) {
+              yield* wait(() => from.send("#chat", text))
+              const message = yield* wait(() => to.events.take("message"))
+              // The SDK hands the header on, and says nothing of it.
+              assert.strictEqual(message.text, isSdk(to.kind) ? `${sender ?? ""}${text}` : text)
+              assert.strictEqual(message.sender, isSdk(to.kind) ? undefined : sender)
+            }
           }
           const outcome = yield* wait(() => a.call(PutItem, { key: "rpc", value: "too" }))
           assert.deepStrictEqual(outcome, { _tag: "Result", result: { rpc: "too" } })

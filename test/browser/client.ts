@@ -18,7 +18,11 @@ export interface ConnectOptions {
   /** `signaling_notify_metadata`. */
   readonly metadata?: Json
   /** A DataChannel for messages; with the role `sendonly` and neither audio nor video it is all that there is. */
-  readonly messaging?: { readonly label: string; readonly compress: boolean }
+  readonly messaging?: {
+    readonly label: string
+    readonly compress: boolean
+    readonly header?: ReadonlyArray<{ readonly type: "sender_connection_id" }>
+  }
   /** Sends the fake camera and microphone. Pages only. */
   readonly media?: boolean
   /** Our client only. */
@@ -57,7 +61,8 @@ export type ClientEvent =
       | undefined
   }
   | { readonly type: "push"; readonly data: Json }
-  | { readonly type: "message"; readonly label: string; readonly text: string }
+  /** The official SDK leaves the sender in front of the text. */
+  | { readonly type: "message"; readonly label: string; readonly text: string; readonly sender?: string | undefined }
   | { readonly type: "switched" }
   /** It has answered a re-offer. */
   | { readonly type: "re-answered" }

@@ -10,8 +10,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as polyfill from "node-datachannel/polyfill"
-import { promisify } from "node:util"
-import { deflate, inflate } from "node:zlib"
 import { type BrowserContext, chromium, type Page } from "playwright-core"
 import { inject } from "vitest"
 import type { Client, ClientEvent, ConnectOptions } from "./client.ts"
@@ -91,8 +89,6 @@ export interface Driver extends Client {
   readonly page: Page | undefined
 }
 
-const codec = { deflate: promisify(deflate), inflate: promisify(inflate) }
-
 /** W3C implementations on Node, plugged in as a user would. */
 const constructors = {
   "wrtc": PeerConnection.layerConstructor(wrtc.RTCPeerConnection, { environment: "Node.js, @roamhq/wrtc" }),
@@ -114,7 +110,7 @@ const nodeClient = (kind: Kind) =>
     Effect.sync((): Driver => {
       const events = new EventLog()
       return {
-        ...Ours.make(async (options) => nodeLayer(kind, options), events.add, codec),
+        ...Ours.make(async (options) => nodeLayer(kind, options), events.add),
         kind,
         events,
         page: undefined,

@@ -2,13 +2,12 @@
  * Our client in the suite's shape; what it runs over is the caller's. Used in a page and in Node.
  */
 import type { SoraConnectionError, SoraRpcError } from "effect-sora-rpc"
-import { SoraConnection, SoraRpc } from "effect-sora-rpc"
+import { SoraConnection, SoraMessaging, SoraRpc } from "effect-sora-rpc"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
-import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Client, ConnectOptions, Json, Outcome, Report } from "./client.ts"
 
@@ -53,23 +52,15 @@ const toOutcome = (exit: Exit.Exit<Json, unknown>): Outcome => {
   }
 }
 
-/**
- * `codec` is for messages of the application: their payloads are handed out as they are on the wire. `playing` is the
- * page's business.
- */
+/** `playing` is the page's business. */
 export const make = (
   connect: Connect,
   report: Report,
-  codec: {
-    readonly deflate: (bytes: Uint8Array) => Promise<Uint8Array>
-    readonly inflate: (bytes: Uint8Array) => Promise<Uint8Array>
-  },
   onTrack: (event: Json) => void = () => {}
 ): Omit<Client, "playing" | "connect"> & {
   readonly connect: (options: ConnectOptions, more?: Partial<SoraConnection.Options>) => ReturnType<Client["connect"]>
 } => {
   let runtime: ManagedRuntime.ManagedRuntime<Services, Failure> | undefined
-  let compress = false
 
   const watch = <A>(stream: Stream.Stream<A>, use: (event: A) => void) =>
     // The streams end with the connection.
@@ -77,17 +68,11 @@ export const make = (
       report({ type: "ended", how: `a stream failed: ${error}` })
     })
 
-  const listenedTo = new WeakSet<object>()
-  const listen = (connection: Connection) => {
-    for (const [label, channel] of Effect.runSync(connection.dataChannels)) {
-      if (listenedTo.has(channel)) continue
-      listenedTo.add(channel)
-      channel.addEventListener("message", async ({ data }: { data: string | ArrayBuffer | Uint8Array }) => {
-        const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data)
-        const plain = compress ? await codec.inflate(bytes) : bytes
-        report({ type: "message", label, text: new TextDecoder().decode(plain) })
-      })
-    }
+  const listen = async (connection: Connection, label: string) => {
+    const { messages } = await Effect.runPromise(connection.messaging(label))
+    watch(messages, (message) => {
+      report({ type: "message", label, text: SoraMessaging.text(message), sender: message.senderConnectionId })
+    })
   }
 
   const follow = (connection: Connection) => {
@@ -113,7 +98,6 @@ export const make = (
         connectionId,
         ...(state._tag === "Reconnecting" ? { reason: describeEnd(state) } : {})
       })
-      if (state._tag === "Connected") listen(connection)
     })
   }
 
@@ -121,13 +105,12 @@ export const make = (
 
   return {
     async connect(options, more) {
-      compress = options.messaging?.compress ?? false
       runtime = ManagedRuntime.make(await connect({ ...toOptions(options), ...more }))
       const { connection, methods } = await runtime.runPromise(Effect.gen(function*() {
         const rpc = yield* SoraRpc.SoraRpc
         return { connection: yield* SoraConnection.SoraConnection, methods: yield* rpc.methods }
       }))
-      listen(connection)
+      if (options.messaging !== undefined) await listen(connection, options.messaging.label)
       follow(connection)
       return { connectionId: Effect.runSync(connection.offer).connectionId, rpcMethods: methods }
     },
@@ -141,15 +124,10 @@ export const make = (
       const outcome = await run(SoraRpc.SoraRpc.use((rpc) => rpc.notify(method, params)))
       if (outcome._tag === "Error") throw new Error(outcome.message)
     },
-    async send(label, text) {
-      const channel = await runtime!.runPromise(
-        SoraConnection.SoraConnection.use((it) =>
-          Effect.map(it.dataChannels, (channels) => Option.getOrThrow(Option.fromUndefinedOr(channels.get(label))))
-        )
-      )
-      const bytes = new TextEncoder().encode(text)
-      channel.send(compress ? await codec.deflate(bytes) : bytes)
-    },
+    send: (label, text) =>
+      runtime!.runPromise(
+        SoraConnection.SoraConnection.use((it) => Effect.flatMap(it.messaging(label), ({ send }) => send(text)))
+      ),
     disconnect: () => runtime!.dispose()
   }
 }

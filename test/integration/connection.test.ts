@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Redacted, Schema, Scope, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Redacted, Schema, Scope, Stream } from "effect"
 import { SoraMethod, SoraRpc } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { createHmac } from "node:crypto"
@@ -178,7 +178,8 @@ describe("a connection", () => {
         // The script does not close its channels.
         disconnectTimeout: "100 millis"
       })
-      assert.strictEqual((yield* connection.dataChannels).get("#chat")?.readyState, "open")
+      const chat = yield* connection.messaging("#chat")
+      yield* chat.send("it is open")
     }))
 
   it.live("says why the server ended it, also when the channels close before the WebSocket", () =>
@@ -197,26 +198,6 @@ describe("a connection", () => {
       // Somebody meant it: it does not come back.
       const reason = yield* reasonOf(connection)
       assert.deepInclude(reason, { _tag: "ServerClosed", code: 1000, reason: "DISCONNECTED-API" })
-    }))
-
-  it.live("has the application's own channels", () =>
-    Effect.gen(function*() {
-      const server = yield* SoraServer.make()
-      const dataChannels = [{ label: "#chat", direction: "sendrecv" }] as const
-      const a = yield* connect({ url: server.url, dataChannels })
-      const b = yield* connect({ url: server.url, dataChannels })
-      for (const { connection } of [a, b]) {
-        // The server's side of them is open then too.
-        yield* switched(connection)
-        assert.deepStrictEqual([...(yield* connection.dataChannels).keys()], ["#chat"])
-      }
-      const [from, to] = yield* Effect.all([a.connection.dataChannels, b.connection.dataChannels])
-      const received = Effect.callback<string>((resume) =>
-        to.get("#chat")!.addEventListener("message", ({ data }) => resume(Effect.succeed(Buffer.from(data).toString())))
-      )
-      const fiber = yield* Effect.forkChild(received, { startImmediately: true })
-      from.get("#chat")!.send(new TextEncoder().encode("hello"))
-      assert.strictEqual(yield* Fiber.join(fiber), "hello")
     }))
 
   it.live("outlives pings that come while its WebSocket goes", () =>

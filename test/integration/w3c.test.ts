@@ -5,12 +5,13 @@
 import { NodeWS } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import wrtc from "@roamhq/wrtc"
-import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
 import {
   PeerConnection,
   RpcChannel,
   RpcTransport,
   SoraConnection,
+  SoraMessaging,
   SoraMethod,
   SoraRpc,
   SoraRpcError
@@ -19,7 +20,7 @@ import { SoraServer } from "effect-sora-rpc/server"
 import * as polyfill from "node-datachannel/polyfill"
 import { execFile } from "node:child_process"
 import { promisify } from "node:util"
-import { first, reasonOf, switched } from "../utils/connect.ts"
+import { connect as connectTo, first, reasonOf, switched } from "../utils/connect.ts"
 import * as ScriptedPeer from "../utils/scriptedPeer.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 
@@ -56,6 +57,8 @@ const connectOver = (constructor: any) =>
       close: Scope.close(scope, Exit.void)
     }
   })
+
+const connectOnWerift = (options: Options) => connectTo({ role: "sendonly", audio: false, video: false, ...options })
 
 for (const [name, constructor] of implementations) {
   const connect = connectOver(constructor)
@@ -101,6 +104,33 @@ for (const [name, constructor] of implementations) {
           }))
       }
     }
+
+    it.live("messages of the application, small and large ones and none at all", () =>
+      Effect.gen(function*() {
+        const server = yield* SoraServer.make()
+        const header = [{ type: "sender_connection_id" }] as const
+        for (const compress of [true, false]) {
+          const options = {
+            url: server.url,
+            channelId: `messages-${compress}`,
+            dataChannels: [{ label: "#chat", direction: "sendrecv", compress, header }]
+          } as const
+          const [a, b] = yield* Effect.all([connect(options), connectOnWerift(options)], { concurrency: 2 })
+          for (const { connection } of [a, b]) yield* switched(connection)
+          for (const [from, to] of [[a, b], [b, a]] as const) {
+            const { connectionId } = yield* from.connection.offer
+            const { send } = yield* from.connection.messaging("#chat")
+            const { messages } = yield* to.connection.messaging("#chat")
+            const texts = ["hello 🗾", "", "x".repeat(150_000), "last"]
+            for (const text of texts) yield* send(text)
+            const received = yield* Stream.runCollect(Stream.take(messages, texts.length))
+            assert.deepStrictEqual(
+              received.map((message) => [SoraMessaging.text(message), message.senderConnectionId]),
+              texts.map((text) => [text, connectionId])
+            )
+          }
+        }
+      }))
 
     it.live("interrupted with calls waiting", () =>
       Effect.gen(function*() {

@@ -257,7 +257,11 @@ describe("connecting", () => {
       assert.strictEqual(yield* asks(url, channels(32)), "offered")
       assert.deepStrictEqual(yield* asks(url, channels(33)), invalid)
       assert.deepStrictEqual(yield* asks(url, channels(1, { protocol: "p".repeat(256) })), invalid)
-      assert.deepStrictEqual(yield* asks(url, channels(1, { header: ["h".repeat(1024)] })), invalid)
+      const header = [{ type: "sender_connection_id" }]
+      assert.strictEqual(yield* asks(url, channels(1, { header })), "offered")
+      for (const other of [["h"], [{ type: "nobody-knows" }], header[0], Array.from({ length: 64 }, () => header[0])]) {
+        assert.deepStrictEqual(yield* asks(url, channels(1, { header: other })), invalid)
+      }
       for (const bit_rate of [0, 50_001, 1e300]) {
         assert.deepStrictEqual(yield* asks(url, { video: { bit_rate } }), invalid)
       }

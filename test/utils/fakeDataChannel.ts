@@ -2,7 +2,7 @@ import type { PeerConnection } from "effect-sora-rpc"
 
 /** A DataChannel whose other end is the test. Counts its listeners. */
 export class FakeDataChannel implements PeerConnection.DataChannelLike {
-  readonly label = "rpc"
+  readonly label: string
   readyState = "open"
   bufferedAmount = 0
   bufferedAmountLowThreshold = 0
@@ -11,6 +11,9 @@ export class FakeDataChannel implements PeerConnection.DataChannelLike {
   refuse: Error | undefined
   #listeners = new Set<readonly [string, (event: any) => void]>()
 
+  constructor(label = "rpc") {
+    this.label = label
+  }
   get listenerCount() {
     return this.#listeners.size
   }

@@ -20,9 +20,11 @@ import { RpcTransport } from "../../RpcTransport.ts"
 import { ConnectionLost, ConnectTimeout, SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as SoraRpc from "../../SoraRpc.ts"
 import * as Hop from "../hop.ts"
+import * as CallSpans from "../rpc/callSpans.ts"
 import type * as ReconnectingChannel from "../rpc/reconnectingChannel.ts"
 import { metadataOf } from "./connectOptions.ts"
 import type { Options, ServicesOf } from "./model.ts"
+import type { Observe, OnMove } from "./observe.ts"
 import * as Session from "./session.ts"
 
 /** @internal */
@@ -67,6 +69,8 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
   it: {
     readonly scope: Scope.Scope
     readonly observer: Session.Observer
+    readonly observe: Observe
+    readonly onMove: OnMove | undefined
     readonly rpc: SoraRpc.Options
     readonly number: () => number
     readonly port: () => ReconnectingChannel.ReconnectingChannel
@@ -94,7 +98,13 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
     if (onConnected === undefined) return
     const port = it.port()
     port.attach(session.rpc())
-    const transport = { channel: port.channel, methodsUnsafe: session.rpcMethods, obstacleUnsafe: port.obstacle }
+    const forget = CallSpans.over(session.offer.connectionId, port.channel)
+    const transport = {
+      channel: port.channel,
+      methodsUnsafe: session.rpcMethods,
+      obstacleUnsafe: port.obstacle,
+      spanAttributesUnsafe: () => it.observe.whereOf(session)
+    }
     const run = Effect.scoped(Effect.gen(function*() {
       const rpc = yield* Effect.orDie(Effect.provideService(SoraRpc.make(it.rpc), RpcTransport, transport))
       yield* Effect.provideService(
@@ -104,7 +114,10 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
       )
     }))
     yield* guarded("onConnected", run, Effect.raceFirst(lostBy(session), whenOver("onConnected"))).pipe(
-      Effect.ensuring(Effect.sync(port.release))
+      Effect.ensuring(Effect.sync(() => {
+        forget()
+        port.release()
+      }))
     )
   })
 
@@ -119,7 +132,7 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
     )
   const held = yield* Scope.fork(it.scope)
   const close = Scope.close(held, Exit.void)
-  return yield* Session.connect(options, { metadata, timeLeft: timeLeft() }, it.observer).pipe(
+  return yield* Session.connect(options, { metadata, timeLeft: timeLeft() }, it.observer, it.onMove).pipe(
     Scope.provide(held),
     Effect.tap(welcome),
     Effect.map((session) => ({ ...session, close })),

@@ -1,19 +1,23 @@
 /**
  * The DataChannels of a connection: who listens to them, and what is sent on
  * them by label. Frames of `rpc` go straight to its `RpcChannel`, messages of
- * the application's own channels to whoever listens; everything else is an
- * event.
+ * the application's own channels to whoever listens to them; everything else is
+ * an event.
  */
 import { ChannelClosed, ClientFault, type DisconnectReason } from "../../DisconnectReason.ts"
 import type { DataChannelLike } from "../../PeerConnection.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import type * as Signaling from "../../Signaling.ts"
+import type { Message } from "../../SoraMessaging.ts"
 import { Unavailable } from "../../SoraRpcError.ts"
 import { listen } from "../dataChannel.ts"
 import { MaxSignalingBytes } from "../limits.ts"
 import { isUserLabel } from "../protocol.ts"
 import * as Channel from "../rpc/channel.ts"
+import { headerOf, NoHeader, split, unpack } from "../signaling/framing.ts"
 import { type Labelled, sendText } from "../signaling/labelled.ts"
+import type { Listener } from "./messaging.ts"
+import * as Outlet from "./outlet.ts"
 import type { Event } from "./state.ts"
 
 /** @internal */
@@ -25,8 +29,8 @@ export interface Channels {
   /** The `rpc` channel, once it is open. */
   readonly rpc: () => RpcChannel | undefined
   readonly endRpc: (reason: DisconnectReason) => void
-  /** Those of the application, by label. */
-  readonly own: () => ReadonlyMap<string, DataChannelLike>
+  /** Those of the application that are open, by label. */
+  readonly outlets: () => ReadonlyMap<string, Outlet.Outlet>
   /** Takes all listeners off. */
   readonly release: () => void
 }
@@ -40,10 +44,12 @@ export const make = (options: {
   readonly post: (event: Event) => void
   /** Of each `rpc` channel that opens; the one before it ends right after. */
   readonly onRpc: (channel: RpcChannel) => void
+  readonly messaging: Listener
   readonly maxInflatedBytes: number | undefined
 }): Channels => {
-  const { maxInflatedBytes, onRpc, post } = options
+  const { maxInflatedBytes, messaging, onRpc, post } = options
   const channels = new Map<string, Labelled>()
+  const outlets = new Map<string, Outlet.Outlet>()
   const listeners: Array<() => void> = []
   let rpc: Channel.Ended<RpcChannel> | undefined
 
@@ -51,7 +57,10 @@ export const make = (options: {
 
   const attach = (channel: DataChannelLike, offer: Signaling.Offer) => {
     const { label } = channel
-    const compress = offer.dataChannels?.find((offered) => offered.label === label)?.compress ?? false
+    const offered = offer.dataChannels?.find((offered) => offered.label === label)
+    const compress = offered?.compress ?? false
+    const isOwn = isUserLabel(label)
+    const header = isOwn ? headerOf(offered?.header) : NoHeader
     const previous = channels.get(label)
     channels.set(label, { channel, compress })
     const current = () => channels.get(label)?.channel === channel
@@ -70,11 +79,16 @@ export const make = (options: {
         })
         onRpc(guarded(rpc.channel, post))
         last?.end(new ChannelClosed({ label }))
+      } else if (isOwn) {
+        const outlet = Outlet.make(channel, { compress, maxBytes: maxMessageBytes(offer), post })
+        outlets.set(label, outlet)
+        messaging.opened(label, outlet)
       }
       post({ _tag: "Channel", label, is: "open" })
     })
     const message = ({ data }: { readonly data: unknown }) => {
-      if (label === "rpc" || isUserLabel(label)) return
+      if (label === "rpc") return
+      if (isOwn) return own(data)
       let text = ""
       try {
         text = Channel.decodeMessage(data, compress, MaxSignalingBytes)
@@ -83,9 +97,19 @@ export const make = (options: {
       }
       post({ _tag: "ChannelMessage", label, text })
     }
+    const own = (data: unknown) => {
+      let message: Message
+      try {
+        message = split(unpack(data, compress, maxInflatedBytes), header)
+      } catch {
+        return messaging.malformed(label)
+      }
+      messaging.message(label, message)
+    }
     const closed = (reason: ChannelClosed) => {
       if (!current()) return
       channels.delete(label)
+      outlets.delete(label)
       post(reason)
     }
     post({ _tag: "Channel", label, is: "connecting" })
@@ -93,6 +117,7 @@ export const make = (options: {
       listen(channel, {
         open,
         message,
+        bufferedamountlow: () => messaging.writable(label),
         close: () => closed(new ChannelClosed({ label })),
         error: () => closed(new ChannelClosed({ label, detail: "it reported an error" }))
       })
@@ -107,10 +132,7 @@ export const make = (options: {
     send: (label, text) => sendText(channels.get(label), text),
     rpc: () => rpc && guarded(rpc.channel, post),
     endRpc,
-    own: () =>
-      new Map(
-        Array.from(channels, ([label, { channel }]) => [label, channel] as const).filter(([l]) => isUserLabel(l))
-      ),
+    outlets: () => outlets,
     release() {
       for (const detach of listeners) detach()
     }

@@ -10,10 +10,11 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { DisconnectReason } from "../../DisconnectReason.ts"
-import type { DataChannelLike, MediaStreamLike, PeerConnectionLike, TrackEvent } from "../../PeerConnection.ts"
+import type { MediaStreamLike, PeerConnectionLike, TrackEvent } from "../../PeerConnection.ts"
 import type { RpcTransport } from "../../RpcTransport.ts"
 import type * as Signaling from "../../Signaling.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
+import type * as SoraMessaging from "../../SoraMessaging.ts"
 import type { SoraRpc } from "../../SoraRpc.ts"
 
 /**
@@ -275,12 +276,13 @@ export class SoraConnection extends Context.Service<SoraConnection, {
    */
   readonly transport: RpcTransport["Service"]
   /**
-   * The DataChannels for messages of the application (labels that begin with
-   * `#`, asked for with `dataChannels`), by label. They are open once the connection is made.
-   * Payloads are as they are on the wire: binary, and zlib where the offer says
-   * `compress`. Do not close one: Sora ends a connection that loses a channel.
+   * The messages of a label that was asked for with `dataChannels`; its DataChannel is open once the connection is
+   * made. Fails with `UnknownLabel` for any other.
    */
-  readonly dataChannels: Effect.Effect<ReadonlyMap<string, DataChannelLike>>
+  readonly messaging: (
+    label: string,
+    options?: SoraMessaging.Options
+  ) => Effect.Effect<SoraMessaging.Messaging, SoraMessaging.MessagingError>
   /** The peer connection itself, for tracks and statistics. Of the current connection, or of the last one. */
   readonly peerConnection: Effect.Effect<PeerConnectionLike>
 }>()("effect-sora-rpc/SoraConnection") {}

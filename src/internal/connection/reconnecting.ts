@@ -27,7 +27,9 @@ import * as Attempt from "./attempt.ts"
 import * as Broadcast from "./broadcast.ts"
 import * as ConnectOptions from "./connectOptions.ts"
 import * as Members from "./members.ts"
+import * as Messaging from "./messaging.ts"
 import { type Options, type ServicesOf, type SignalingEvent, SoraConnection, type State } from "./model.ts"
+import * as Observe from "./observe.ts"
 import * as Retrying from "./retrying.ts"
 import type * as Session from "./session.ts"
 
@@ -97,6 +99,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   /** What `onConnected` calls over, while it runs. */
   let port: ReconnectingChannel.ReconnectingChannel | undefined
   const pauses = Retrying.makePauses()
+  const messaging = yield* Messaging.make(options.dataChannels)
 
   const observer: Session.Observer = {
     signaling: signaling.publish,
@@ -114,16 +117,20 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
     rpc(next) {
       channel.replace(next)
       port?.replace(next)
-    }
+    },
+    messaging
   }
 
   // `state` is written by the one fiber of `supervise`, and at the end by `finish`, once; `session` by `supervise` alone.
   let finished = false
+  const observe = yield* Observe.make(options.channelId)
   const finish = (reason: DisconnectReason) =>
     Effect.suspend(() => {
       if (finished) return Effect.void
       finished = true
+      observe.down()
       channel.end(reason)
+      messaging.end(reason)
       for (const { end } of [signaling, notify, push, members, tracks]) end()
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
@@ -132,17 +139,21 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   yield* watchNetwork(pauses.endUnsafe)
 
   let number = 1
-  const connect = Attempt.make(options, {
-    scope,
-    observer,
-    rpc,
-    number: () => number,
-    port() {
-      port = ReconnectingChannel.make(() => true)
-      shareIds(channel.channel, port.channel)
-      return port
-    }
-  })
+  const connectWith = (onMove: Observe.OnMove | undefined) =>
+    Attempt.make(options, {
+      scope,
+      observer,
+      observe,
+      onMove,
+      rpc,
+      number: () => number,
+      port() {
+        port = ReconnectingChannel.make(() => true)
+        shareIds(channel.channel, port.channel)
+        return port
+      }
+    })
+  const connect = observe.connecting(connectWith)
 
   const isWorthwhile = (error: SoraConnectionError | E | E2): boolean => {
     if (!(error instanceof SoraConnectionError)) return true
@@ -154,10 +165,12 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
     return error.isRetryable || mayChange
   }
 
-  /** First the channel: who sees "Connected" may call. */
+  /** First the channels: who sees "Connected" may call. */
   const welcome = (session: Attempt.Attempt) =>
     Effect.suspend(() => {
+      observe.up(session, channel.channel)
       channel.attach(session.rpc())
+      messaging.attach(session.outlets)
       const { connectionId } = session.offer
       return SubscriptionRef.set(state, { _tag: "Connected", connectionId, number: number++ })
     })
@@ -175,26 +188,31 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
         yield* finish(reason)
         return yield* session.close
       }
+      observe.down()
       channel.interrupt(reason)
+      messaging.interrupt(reason)
       let attempt = 1
       const announceNext = Effect.suspend(() =>
         SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt: attempt++ })
       )
       yield* announceNext
-      yield* session.close
-      yield* Effect.sleep(Pause)
-      const next = yield* connect.pipe(
-        Effect.tapError((error) => reported(Effect.logDebug(`attempt to reconnect failed: ${describe(error)}`))),
-        (attempts) => Retrying.retry(attempts, schedule, pauses, isWorthwhile, announceNext),
-        Effect.tapError((error) => {
-          const last = lastReason(error) ?? reason
-          const log = last._tag === "Released"
-            ? Effect.void
-            : reported(Effect.logWarning(`gave up reconnecting: ${describe(error)}`))
-          return Effect.andThen(log, finish(last))
-        }),
-        Effect.orElseSucceed(() => undefined)
-      )
+      const next = yield* observe.reconnecting(reason, (span) =>
+        Effect.gen(function*() {
+          yield* session.close
+          yield* Effect.sleep(Pause)
+          return yield* observe.connecting(connectWith, span).pipe(
+            Effect.tapError((error) => reported(Effect.logDebug(`attempt to reconnect failed: ${describe(error)}`))),
+            (attempts) => Retrying.retry(attempts, schedule, pauses, isWorthwhile, announceNext),
+            Effect.tapError((error) => {
+              const last = lastReason(error) ?? reason
+              const log = last._tag === "Released"
+                ? Effect.void
+                : reported(Effect.logWarning(`gave up reconnecting: ${describe(error)}`))
+              return Effect.andThen(log, finish(last))
+            }),
+            Effect.orElseSucceed(() => undefined)
+          )
+        }))
       if (next === undefined) return
       session = next
       yield* welcome(session)
@@ -210,11 +228,12 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   return {
     offer: Effect.sync(() => session.offer),
     peerConnection: Effect.sync(() => session.peer),
-    dataChannels: Effect.sync(() => session.dataChannels()),
+    messaging: messaging.of,
     transport: {
       channel: channel.channel,
       methodsUnsafe: () => session.rpcMethods(),
-      obstacleUnsafe: channel.obstacle
+      obstacleUnsafe: channel.obstacle,
+      spanAttributesUnsafe: observe.where
     },
     state: SubscriptionRef.get(state),
     reconnectNow: Effect.sync(pauses.endUnsafe),

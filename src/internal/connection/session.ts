@@ -18,7 +18,7 @@ import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import { ClientFault, type DisconnectReason, Released } from "../../DisconnectReason.ts"
-import { type DataChannelLike, PeerConnection, type PeerConnectionLike, type TrackEvent } from "../../PeerConnection.ts"
+import { PeerConnection, type PeerConnectionLike, type TrackEvent } from "../../PeerConnection.ts"
 import type { RpcChannel } from "../../RpcChannel.ts"
 import type * as Signaling from "../../Signaling.ts"
 import { SoraConnectionError } from "../../SoraConnectionError.ts"
@@ -27,8 +27,11 @@ import * as Hop from "../hop.ts"
 import * as Channels from "./channels.ts"
 import * as ConnectMessage from "./connectMessage.ts"
 import * as Machine from "./machine.ts"
+import type * as Messaging from "./messaging.ts"
 import type { AnyOptions, SignalingEvent } from "./model.ts"
 import * as Negotiation from "./negotiation.ts"
+import type { OnMove } from "./observe.ts"
+import type { Outlet } from "./outlet.ts"
 import type { Command, Event, Task } from "./state.ts"
 import * as Transport from "./transport.ts"
 
@@ -56,15 +59,19 @@ export interface Observer {
   readonly tracks: (event: TrackEvent) => void
   /** Of each `rpc` channel that opens; only one that takes the place of another is news. */
   readonly rpc: (channel: RpcChannel) => void
+  readonly messaging: Messaging.Listener
 }
 
 /** @internal */
 export interface Session {
   readonly offer: Signaling.Offer
+  /** The signaling URL that the offer came from. */
+  readonly url: string
   readonly rpcMethods: () => ReadonlyArray<string>
   readonly rpc: () => RpcChannel | undefined
   readonly peer: PeerConnectionLike
-  readonly dataChannels: () => ReadonlyMap<string, DataChannelLike>
+  /** The application's own channels. */
+  readonly outlets: ReadonlyMap<string, Outlet>
   /** Why it ended, once it has. */
   readonly ended: Effect.Effect<DisconnectReason>
 }
@@ -84,14 +91,15 @@ const taskOf = (options: AnyOptions, connect: Signaling.Connect, timeLeft: Durat
 
 /**
  * Connects within what is left of `connectTimeout`; the session ends with the
- * scope, if it has not before.
+ * scope, if it has not before. `onMove` is told what becomes of it.
  *
  * @internal
  */
 export const connect = Effect.fnUntraced(function*(
   options: AnyOptions,
   { metadata, timeLeft }: { readonly metadata: Schema.Json | undefined; readonly timeLeft: Duration.Duration },
-  observer: Observer
+  observer: Observer,
+  onMove?: OnMove
 ): Effect.fn.Return<Session, SoraConnectionError, PeerConnection | Socket.WebSocketConstructor | Scope.Scope> {
   const platform = yield* PeerConnection
   const task = taskOf(options, ConnectMessage.make(options, metadata, platform.environment), timeLeft)
@@ -109,7 +117,12 @@ export const connect = Effect.fnUntraced(function*(
   const held = yield* Scope.make()
   const working = yield* Scope.make()
 
-  const channels = Channels.make({ post, onRpc: observer.rpc, maxInflatedBytes: options.maxInflatedBytes })
+  const channels = Channels.make({
+    post,
+    onRpc: observer.rpc,
+    messaging: observer.messaging,
+    maxInflatedBytes: options.maxInflatedBytes
+  })
   const transport = yield* Transport.make({
     options,
     held,
@@ -182,11 +195,14 @@ export const connect = Effect.fnUntraced(function*(
 
   // Written by the fiber of the inbox alone.
   let [state, first] = Machine.start(task)
+  let url = ""
 
   const advance = (event: Event) =>
     Effect.suspend(() => {
       const [next, commands] = Machine.step(task, state, event)
       state = next
+      url = next.url ?? url
+      onMove?.(event, next)
       return Effect.forEach(commands, carryOut, { discard: true })
     })
 
@@ -226,11 +242,12 @@ export const connect = Effect.fnUntraced(function*(
   )
   return {
     offer,
+    url,
     rpcMethods: () => state.rpcMethods,
     rpc: channels.rpc,
     // It was made for the offer.
     peer: negotiation.peer()!,
-    dataChannels: channels.own,
+    outlets: channels.outlets(),
     ended: Deferred.await(ended)
   }
 })

@@ -14,8 +14,13 @@ export {
   MaxMessageBytes
 }
 
-/** werift and Chromium alike send a frame of this size without a second round trip. */
-const DefaultHighWaterMark = 65_536
+/**
+ * Bytes buffered above which nothing more is sent. werift and Chromium alike send a frame of this size without a second
+ * round trip.
+ *
+ * @internal
+ */
+export const DefaultHighWaterMark = 65_536
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { fatal: true })

@@ -36,6 +36,7 @@ import {
 } from "../../SoraRpcError.ts"
 import { isolated, report } from "../defects.ts"
 import { millisOf } from "../options.ts"
+import * as CallSpans from "./callSpans.ts"
 import * as Deadlines from "./deadlines.ts"
 import * as JsonRpc from "./jsonRpc.ts"
 import * as Observe from "./observe.ts"
@@ -56,6 +57,8 @@ interface Call extends Deadlines.Deadline {
   readonly id: number | undefined
   /** Another one once it has waited for a connection that grants the method by another name. */
   plan: Plans.Plan
+  /** When somebody traces. */
+  readonly span: Tracer.Span | undefined
   /** Empty once it is sent: who waits for an answer need not hold what it asked. */
   frame: string
   readonly resume: (exit: Exit.Exit<any, SoraRpcError>) => void
@@ -111,6 +114,7 @@ export const make = Effect.fnUntraced(function*(
   const context: Context.Context<never> = yield* Effect.context<never>()
   const metrics = Observe.make(context)
   const { channel } = transport
+  CallSpans.ofChannel(channel, (id) => waiting.get(id)?.span)
   const planFor = Plans.make(transport.methodsUnsafe, checkMethods, metrics.forMethod)
   const defaultMillis = Duration.toMillis(Duration.fromInputUnsafe(defaultTimeout))
 
@@ -189,6 +193,8 @@ export const make = Effect.fnUntraced(function*(
     for (const call of queue) {
       if (!canSend(call)) return
       queue.delete(call)
+      // It may have waited for another connection.
+      if (call.span !== undefined) Observe.locate(call.span, transport)
       send(call)
     }
   }
@@ -303,7 +309,8 @@ export const make = Effect.fnUntraced(function*(
     params: unknown,
     id: number | undefined,
     timeoutMillis: number,
-    resume: (exit: Exit.Exit<any, SoraRpcError>) => void
+    resume: (exit: Exit.Exit<any, SoraRpcError>) => void,
+    span: Tracer.Span | undefined
   ): Effect.Effect<void> | undefined => {
     const refuse = (error: SoraRpcError) => {
       resume(Exit.fail(error))
@@ -315,7 +322,7 @@ export const make = Effect.fnUntraced(function*(
     const frame = Plans.frameOf(plan, id, params)
     if (typeof frame !== "string") return refuse(new RpcError({ method, reason: frame }))
     if (timeoutMillis <= 0) return refuse(new TimeoutError({ method, timeout: Duration.millis(timeoutMillis) }))
-    const call: Call = { id, plan, frame, startedAt: deadlines.now(), timeoutMillis, resume }
+    const call: Call = { id, plan, span, frame, startedAt: deadlines.now(), timeoutMillis, resume }
     const now = queue.size === 0 && canSend(call)
     if (!now && queue.size >= maxQueued) {
       const reason = new Unavailable({ detail: `${queue.size} calls wait to be sent already` })
@@ -347,9 +354,9 @@ export const make = Effect.fnUntraced(function*(
       const id = wantsResponse ? ids.next++ : undefined
       const run = (span?: Tracer.Span) =>
         Effect.callback<any, SoraRpcError>((resume) =>
-          start(plan, params, id, timeoutMillis, span === undefined ? resume : Observe.recording(span, resume))
+          start(plan, params, id, timeoutMillis, span === undefined ? resume : Observe.recording(span, resume), span)
         )
-      return Observe.isTraced(fiber) ? Observe.traced(run, plan.method, id) : run()
+      return Observe.isTraced(fiber) ? Observe.traced(run, plan.method, id, transport) : run()
     })
 
   const dieOf = (name: string, expected: string) =>

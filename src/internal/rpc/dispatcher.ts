@@ -19,6 +19,7 @@ import type { RpcChannel } from "../../RpcChannel.ts"
 import * as SoraMethod from "../../SoraMethod.ts"
 import { InvalidOptions, ServerError } from "../../SoraRpcError.ts"
 import { scanMembers } from "./jsonRpc.ts"
+import * as Observe from "./observe.ts"
 
 const unsupportedMethod = new ServerError({ code: -32601, message: "UNSUPPORTED-JSON-RPC-METHOD" })
 
@@ -165,7 +166,12 @@ export const make = <R>(
         ? Effect.fail(refusal)
         : prepared === undefined || !granted(name)
         ? Effect.fail(unsupportedMethod)
-        : Effect.suspend(() => prepared.handle(request.params, caller))
+        : Observe.served(
+          Effect.suspend(() => prepared.handle(request.params, caller)),
+          name,
+          request.id,
+          caller
+        )
       return Effect.flatMap(Effect.exit(result), (exit) => {
         const { answer, mistake } = answerTo(id, exit)
         // The caller learns only that something went wrong; whoever wrote the handler wants to know what. A logger that

@@ -11,7 +11,11 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Tracer from "effect/Tracer"
-import type { SoraRpcError } from "../../SoraRpcError.ts"
+import type { RpcTransport } from "../../RpcTransport.ts"
+import type { Caller } from "../../SoraMethod.ts"
+import type { ServerError, SoraRpcError } from "../../SoraRpcError.ts"
+import { isolated } from "../defects.ts"
+import * as CallSpans from "./callSpans.ts"
 
 const callDuration = Metric.histogram("rpc.client.call.duration", {
   description: "Duration of outgoing calls, in seconds",
@@ -100,17 +104,58 @@ export const recording =
     resume(exit)
   }
 
-/** @internal */
-export const traced = <A>(
-  call: (span: Tracer.Span) => Effect.Effect<A, SoraRpcError>,
-  method: string,
-  id: number | undefined
-): Effect.Effect<A, SoraRpcError> => {
-  const attributes: Record<string, string> = {
+/**
+ * Tells a span where its call goes.
+ *
+ * @internal
+ */
+export const locate = (span: Tracer.Span, { spanAttributesUnsafe }: RpcTransport["Service"]): void =>
+  isolated(() => {
+    for (const [name, value] of Object.entries(spanAttributesUnsafe?.() ?? {})) span.attribute(name, value)
+  })
+
+const attributesOf = (method: string, id: unknown): Record<string, unknown> => {
+  const attributes: Record<string, unknown> = {
     "rpc.system.name": "jsonrpc",
     "rpc.method": method,
     "jsonrpc.protocol.version": "2.0"
   }
   if (id !== undefined) attributes["jsonrpc.request.id"] = String(id)
+  return attributes
+}
+
+/** @internal */
+export const traced = <A>(
+  call: (span: Tracer.Span) => Effect.Effect<A, SoraRpcError>,
+  method: string,
+  id: number | undefined,
+  { spanAttributesUnsafe }: RpcTransport["Service"]
+): Effect.Effect<A, SoraRpcError> => {
+  const attributes = attributesOf(method, id)
+  if (spanAttributesUnsafe !== undefined) Object.assign(attributes, spanAttributesUnsafe())
   return Effect.useSpan(method, { kind: "client", attributes }, call)
 }
+
+/**
+ * What a server does for a call, in a span that continues the client's where that
+ * is in this process.
+ *
+ * @internal
+ */
+export const served = <A, R>(
+  handled: Effect.Effect<A, ServerError, R>,
+  method: string,
+  id: unknown,
+  { channelId, connectionId }: Caller
+): Effect.Effect<A, ServerError, R> =>
+  Effect.withFiber((fiber) => {
+    if (!isTraced(fiber)) return handled
+    const parent = CallSpans.find(connectionId, id)
+    const attributes = { ...attributesOf(method, id), "sora.channel_id": channelId, "sora.connection_id": connectionId }
+    return Effect.useSpan(method, { kind: "server", parent, root: parent === undefined, attributes }, (span) =>
+      Effect.tapError(Effect.withParentSpan(handled, span), ({ code }) =>
+        Effect.sync(() => {
+          span.attribute("error.type", String(code))
+          span.attribute("rpc.response.status_code", String(code))
+        })))
+  })

@@ -24,8 +24,8 @@ export interface Labelled {
  */
 export const sendData = (to: Labelled | undefined, data: string | Uint8Array<ArrayBuffer>): boolean => {
   try {
-    // werift takes data after close and drops it, and an empty message breaks a channel for good.
-    if (to === undefined || to.channel.readyState !== "open" || data.length === 0) return false
+    // werift takes data after close and drops it.
+    if (to === undefined || to.channel.readyState !== "open") return false
     to.channel.send(data)
     return true
   } catch {

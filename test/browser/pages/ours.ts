@@ -1,13 +1,12 @@
 /** Our client in a page. */
 import { BrowserSora } from "effect-sora-rpc/browser"
 import * as Ours from "../ours.ts"
-import { codec, fakeMedia, makeStreams, report } from "./page.ts"
+import { fakeMedia, makeStreams, report } from "./page.ts"
 
 const streams = makeStreams()
 const ours = Ours.make(
   async (options) => BrowserSora.layer(options as BrowserSora.Options),
   report,
-  codec,
   streams.onTrack
 )
 

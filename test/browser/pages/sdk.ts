@@ -1,6 +1,6 @@
 /** The official SDK in a page, in the suite's shape. Both versions have the same API here. */
 import type { Client, ConnectOptions, Json } from "../client.ts"
-import { codec, fakeMedia, makeStreams, report } from "./page.ts"
+import { fakeMedia, inflate, makeStreams, report } from "./page.ts"
 
 /** The part of a connection that is used here. The SDK's own types import each other without extensions. */
 interface Connection {
@@ -48,7 +48,7 @@ export const expose = (sora: Sdk) => {
   const tap = () => {
     const { rpc } = (connection as unknown as { soraDataChannels: Record<string, RTCDataChannel> }).soraDataChannels
     rpc?.addEventListener("message", async ({ data }) => {
-      const text = typeof data === "string" ? data : new TextDecoder().decode(await codec.inflate(new Uint8Array(data)))
+      const text = typeof data === "string" ? data : new TextDecoder().decode(await inflate(new Uint8Array(data)))
       report({ type: "response", frame: JSON.parse(text) })
     })
   }

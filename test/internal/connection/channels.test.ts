@@ -15,6 +15,7 @@ const make = () => {
   const channels = Channels.make({
     post: (event) => events.push(event),
     onRpc: (channel) => opened.push(channel),
+    messaging: { message() {}, malformed() {}, opened() {}, writable() {} },
     maxInflatedBytes: undefined
   })
   return { channels, events, opened }

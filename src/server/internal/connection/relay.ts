@@ -3,7 +3,7 @@
  * connections of the channel that asked for the label, in the directions that
  * they asked for.
  */
-import { compression } from "../../../internal/rpc/compression.ts"
+import { pack, unpack } from "../../../internal/signaling/framing.ts"
 import type { Member } from "../member.ts"
 import type { Rooms } from "../rooms.ts"
 import type { Channels } from "./channels.ts"
@@ -30,8 +30,7 @@ export const make = (options: {
       if (own?.asked === undefined || own.asked.direction === "recvonly") return
       let bytes: Uint8Array
       try {
-        const raw = typeof data === "string" ? Buffer.from(data) : data as Uint8Array
-        bytes = own.compress ? compression.inflate(raw, maxInflatedBytes) : raw
+        bytes = unpack(data, own.compress, maxInflatedBytes)
       } catch {
         // The application's own messages: a bad one is nobody's but its own.
         return
@@ -41,9 +40,10 @@ export const make = (options: {
     receive(label, bytes, sender) {
       const to = channels.get(label)
       if (to?.asked === undefined || to.asked.direction === "sendonly") return
-      // Whether a header goes inside the compression is not known (section 9 row 25); here it does.
-      const message = Buffer.concat([Buffer.from(to.asked.header === undefined ? "" : sender.connectionId), bytes])
-      transport.sendData(label, to.compress ? compression.deflate(message) : message)
+      // One field for each that was asked for; inside the compression, as the JS SDK reads it (section 9 row 25).
+      const header = (to.asked.header ?? []).map(() => Buffer.from(sender.connectionId))
+      // One that has become larger than the client takes is refused by the channel, and dropped.
+      transport.sendData(label, pack(Buffer.concat([...header, bytes]), to.compress))
     }
   }
 }
