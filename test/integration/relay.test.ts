@@ -3,79 +3,14 @@
  * interface. Skipped where it is not installed: `apt-get install coturn`.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema, Stream } from "effect"
-import { SoraRpc } from "effect-sora-rpc"
+import { Effect, Redacted, Stream } from "effect"
+import { type SoraConnection, SoraRpc } from "effect-sora-rpc"
 import { SoraServer } from "effect-sora-rpc/server"
-import { spawn, spawnSync } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { createSocket } from "node:dgram"
 import { createServer } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { connect } from "../utils/connect.ts"
-
-const missing = spawnSync("turnserver", ["--version"]).error !== undefined
-const title = "through a TURN server" + (missing ? " (skipped: no turnserver; apt-get install coturn)" : "")
-
-class TurnError extends Schema.TaggedError<TurnError>()("TurnError", { message: Schema.String }) {}
-
-const freePort = Effect.callback<number>((resume) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const { port } = server.address() as { port: number }
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
-
-const user = { username: "mika", credential: "hush" }
-
-/** A TURN server for clients over one transport alone, which runs as long as the scope. Gives its port. */
-const turnServer = Effect.fnUntraced(function*(transport: "udp" | "tcp") {
-  const port = yield* freePort
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "turnserver-"))),
-    (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
-  )
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      // No configuration file, no log file, no database; verbose, else it does not say that it listens.
-      spawn("turnserver", [
-        "-n",
-        "-v",
-        "--listening-ip=127.0.0.1",
-        "--relay-ip=127.0.0.1",
-        `--listening-port=${port}`,
-        "--allow-loopback-peers",
-        "--lt-cred-mech",
-        "--realm=test",
-        `--user=${user.username}:${user.credential}`,
-        transport === "udp" ? "--no-tcp" : "--no-udp",
-        "--no-tls",
-        "--no-dtls",
-        "--no-cli",
-        "--relay-threads=1",
-        "--userdb=:memory:",
-        "--log-file=stdout",
-        `--pidfile=${join(directory, "pid")}`
-      ], { stdio: ["ignore", "pipe", "ignore"] })
-    ),
-    (child) =>
-      Effect.callback<void>((resume) => {
-        if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
-        child.once("exit", () => resume(Effect.void))
-        child.kill("SIGKILL")
-      })
-  )
-  yield* Effect.callback<void, TurnError>((resume) => {
-    let output = ""
-    const listening = new RegExp(`${transport} listener opened on ?: 127\\.0\\.0\\.1:${port}`, "i")
-    child.stdout.on("data", (chunk) => {
-      output += chunk
-      if (listening.test(output)) resume(Effect.void)
-    })
-    child.once("error", ({ message }) => resume(Effect.fail(new TurnError({ message }))))
-    child.once("exit", () => resume(Effect.fail(new TurnError({ message: output }))))
-  }).pipe(Effect.timeout("10 seconds"))
-  return port
-})
+import { makeAuthority } from "../utils/certificates.ts"
+import { connect, reasonOf } from "../utils/connect.ts"
+import { freePort, ifMissing, missing, turnServer, user } from "../utils/turnServer.ts"
 
 interface Report {
   readonly type: string
@@ -83,11 +18,11 @@ interface Report {
   readonly [member: string]: unknown
 }
 
-describe.skipIf(missing)(title, () => {
+describe.skipIf(missing)(`through a TURN server${ifMissing}`, () => {
   for (const transport of ["udp", "tcp"] as const) {
     it.live(`a call, the client over ${transport}`, () =>
       Effect.gen(function*() {
-        const port = yield* turnServer(transport)
+        const { port } = yield* turnServer(transport)
         const server = yield* SoraServer.make({
           iceServers: [{ urls: [`turn:127.0.0.1:${port}?transport=${transport}`], ...user }],
           iceTransportPolicy: "relay"

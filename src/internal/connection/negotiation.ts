@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import type { PeerConnection, PeerConnectionLike, TrackEvent } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
-import { NegotiationFailed, SoraConnectionError } from "../../SoraConnectionError.ts"
+import { NegotiationFailed, SoraConnectionError, TurnFailed } from "../../SoraConnectionError.ts"
 import { listen } from "../dataChannel.ts"
 import { sdpIssue } from "../limits.ts"
 import { type Channels, heard } from "./channels.ts"
@@ -29,6 +29,8 @@ const step = <A>(name: string, run: () => Promise<A>) =>
     try: run,
     catch: (cause) => new SoraConnectionError({ reason: new NegotiationFailed({ step: name, cause }) })
   })
+
+const describedBy = ({ localDescription }: PeerConnectionLike): string => localDescription?.sdp ?? ""
 
 /** An event of ICE as the message that tells Sora of it; nothing for the end of candidates (section 2.5). */
 const toMessage = (event: { readonly candidate?: any }): Signaling.ClientMessage | undefined => {
@@ -54,18 +56,32 @@ export const make = ({ channels, held, media, onTrack, platform, post }: {
 }): Negotiation => {
   let peer: PeerConnectionLike | undefined
 
-  const listenTo = (made: PeerConnectionLike, offer: Signaling.Offer) =>
-    listen(made, {
+  const listenTo = (made: PeerConnectionLike, offer: Signaling.Offer) => {
+    const failures: Array<TurnFailed["failures"][number]> = []
+    let hasCandidate = false
+    return listen(made, {
       datachannel: heard(post, ({ channel }: { readonly channel: any }) => channels.attach(channel, offer)),
       icecandidate: heard(post, (event: { readonly candidate?: any }) => {
         const candidate = toMessage(event)
-        if (candidate !== undefined) post({ _tag: "Candidate", candidate })
+        if (candidate === undefined) return
+        hasCandidate = true
+        post({ _tag: "Candidate", candidate })
+      }),
+      icecandidateerror: heard(post, ({ errorCode, errorText, url }: Record<string, unknown>) => {
+        failures.push({ url: String(url), code: Number(errorCode), text: String(errorText ?? "") })
+      }),
+      icegatheringstatechange: heard(post, () => {
+        // What a peer without a candidate waits for never comes.
+        if (made.iceGatheringState !== "complete" || hasCandidate || /^a=candidate:/m.test(describedBy(made))) return
+        if (offer.config?.iceTransportPolicy !== "relay") return
+        post({ _tag: "Failed", reason: new TurnFailed({ failures }) })
       }),
       connectionstatechange: heard(post, () => post({ _tag: "PeerState", state: made.connectionState })),
       track: heard(post, (event: TrackEvent) => {
         if (Media.isRemote(event, offer.connectionId)) onTrack(event)
       })
     })
+  }
 
   const makePeer = Effect.fnUntraced(function*(offer: Signaling.Offer) {
     const made = yield* platform.make({
