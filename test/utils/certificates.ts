@@ -3,14 +3,15 @@
  * clients that show who they are.
  */
 import * as x509 from "@peculiar/x509"
-import { webcrypto } from "node:crypto"
+
+let count = 1
 
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" }
 
-const makeKeys = () => webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"])
+const makeKeys = () => crypto.subtle.generateKey(algorithm, true, ["sign", "verify"])
 
-const pemOf = async (key: webcrypto.CryptoKey) =>
-  x509.PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")
+const pemOf = async (key: CryptoKey) =>
+  x509.PemConverter.encode(await crypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")
 
 const common = {
   notBefore: new Date(Date.now() - 60_000),
@@ -18,9 +19,8 @@ const common = {
   signingAlgorithm: algorithm
 }
 
-let count = 1
-
-export const makeAuthority = async (name = "test authority") => {
+export const makeAuthority = async () => {
+  const name = `test authority ${++count}`
   const keys = await makeKeys()
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     ...common,
@@ -28,10 +28,10 @@ export const makeAuthority = async (name = "test authority") => {
     name: `CN=${name}`,
     keys,
     extensions: [new x509.BasicConstraintsExtension(true)]
-  }, webcrypto as Crypto)
+  })
   return {
     ca: certificate.toString("pem"),
-    /** A certificate for this machine, or of a client of this name. */
+    /** A certificate for this machine, for a server of another name, or of a client. */
     issue: async (subject = "localhost") => {
       const own = await makeKeys()
       const issued = await x509.X509CertificateGenerator.create({
@@ -43,11 +43,11 @@ export const makeAuthority = async (name = "test authority") => {
         signingKey: keys.privateKey,
         extensions: [
           new x509.SubjectAlternativeNameExtension([
-            { type: "dns", value: "localhost" },
+            { type: "dns", value: subject },
             { type: "ip", value: "127.0.0.1" }
           ])
         ]
-      }, webcrypto as Crypto)
+      })
       return { cert: issued.toString("pem"), key: await pemOf(own.privateKey) }
     }
   }

@@ -97,6 +97,8 @@ export const turnServer = Effect.fnUntraced(function*(
     output += chunk
   })
   const host = ip.replaceAll(/[.[\]]/g, "\\$&")
-  yield* said(new RegExp(`${transport === "tls" ? "tls/tcp|tls" : transport} listener opened on ?: \\[?${host}\\]?:${port}`, "i"))
+  yield* said(
+    new RegExp(`${transport === "tls" ? "tls/tcp|tls" : transport} listener opened on ?: \\[?${host}\\]?:${port}`, "i")
+  )
   return { port, said, kill: Effect.sync(() => void child.kill("SIGKILL")), output: () => output }
 })

@@ -102,11 +102,13 @@ const serversOf = (config: Required<PeerConfig>): ReadonlyArray<Server> => {
     for (const url of [urls].flat()) {
       const { turnServer, turnTransport } = parseIceServers([{ urls: url }])
       if (turnServer === undefined) continue
-      const transport = resolveTurnTransport({
-        parsedTurnTransport: turnTransport,
-        configuredTurnTransport: config.turnTransport,
-        forceTurnTCP: config.forceTurnTCP
-      } as Parameters<typeof resolveTurnTransport>[0]) ?? "udp"
+      const transport = resolveTurnTransport(
+        {
+          parsedTurnTransport: turnTransport,
+          configuredTurnTransport: config.turnTransport,
+          forceTurnTCP: config.forceTurnTCP
+        } as Parameters<typeof resolveTurnTransport>[0]
+      ) ?? "udp"
       const [host, port] = turnServer
       servers.set(JSON.stringify([host, port, transport, username]), {
         url,
