@@ -65,6 +65,8 @@ export interface MediaStreamLike {
 export interface TrackEvent {
   readonly track: MediaTrackLike
   readonly streams: ReadonlyArray<MediaStreamLike>
+  /** The section that it came on, by which its end is known. */
+  readonly transceiver?: { readonly mid?: string | null | undefined }
 }
 
 /**

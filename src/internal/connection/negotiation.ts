@@ -12,6 +12,7 @@ import { sdpIssue } from "../limits.ts"
 import { type Channels, heard } from "./channels.ts"
 import * as Media from "./media.ts"
 import type { Options } from "./model.ts"
+import * as Received from "./received.ts"
 import type { Event, Question } from "./state.ts"
 
 /** @internal */
@@ -46,15 +47,18 @@ const toMessage = (event: { readonly candidate?: any }): Signaling.ClientMessage
  *
  * @internal
  */
-export const make = ({ channels, held, media, onTrack, platform, post }: {
+export const make = ({ channels, held, media, onRemovedTrack, onTrack, platform, post }: {
   readonly platform: PeerConnection["Service"]
   readonly media: Options["media"]
   readonly held: Scope.Scope
   readonly channels: Channels
   readonly post: (event: Event) => void
   readonly onTrack: (event: TrackEvent) => void
+  /** The event with which the track came. */
+  readonly onRemovedTrack: (event: TrackEvent) => void
 }): Negotiation => {
   let peer: PeerConnectionLike | undefined
+  const received = Received.make(onRemovedTrack)
 
   const listenTo = (made: PeerConnectionLike, offer: Signaling.Offer) => {
     const failures: Array<TurnFailed["failures"][number]> = []
@@ -78,7 +82,9 @@ export const make = ({ channels, held, media, onTrack, platform, post }: {
       }),
       connectionstatechange: heard(post, () => post({ _tag: "PeerState", state: made.connectionState })),
       track: heard(post, (event: TrackEvent) => {
-        if (Media.isRemote(event, offer.connectionId)) onTrack(event)
+        if (!Media.isRemote(event, offer.connectionId)) return
+        received.add(event)
+        onTrack(event)
       })
     })
   }
@@ -98,6 +104,7 @@ export const make = ({ channels, held, media, onTrack, platform, post }: {
       held,
       Effect.sync(() => {
         detach()
+        received.clear()
         channels.release()
       })
     )
@@ -117,6 +124,7 @@ export const make = ({ channels, held, media, onTrack, platform, post }: {
       }
       const made = peer ?? (yield* makePeer(offer))
       yield* step("setRemoteDescription", () => made.setRemoteDescription({ type: "offer", sdp }))
+      received.offered(sdp)
       // Sora says once which sections are the client's to send on; later offers only add what it receives.
       if (media !== undefined && isFirst) yield* step("sending media", () => Media.send(made, media, offer))
       const created = yield* step("createAnswer", () => made.createAnswer())

@@ -65,6 +65,7 @@ const makeWith = Effect.fnUntraced(function*(
   const notify = yield* Broadcast.make<Signaling.Notify>()
   const push = yield* Broadcast.make<Signaling.Push>()
   const tracks = yield* Broadcast.make<TrackEvent>()
+  const removedTracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
   const channel = ReconnectingChannel.make(endsAll)
 
@@ -73,6 +74,7 @@ const makeWith = Effect.fnUntraced(function*(
     notify: notify.publish,
     push: push.publish,
     tracks: tracks.publish,
+    removedTracks: removedTracks.publish,
     rpc: channel.replace,
     // While a session is being made, that it switched is told with its "Connected".
     switched: SubscriptionRef.update(
@@ -89,7 +91,7 @@ const makeWith = Effect.fnUntraced(function*(
       if (finished) return Effect.void
       finished = true
       channel.end(reason)
-      for (const { end } of [signaling, notify, push, tracks]) end()
+      for (const { end } of [signaling, notify, push, tracks, removedTracks]) end()
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
   // The first finalizer, so the last to run: by then the session has said goodbye.
@@ -164,6 +166,7 @@ const makeWith = Effect.fnUntraced(function*(
     notify: notify.stream,
     push: push.stream,
     tracks: tracks.stream,
+    removedTracks: removedTracks.stream,
     signaling: signaling.stream
   }
 })

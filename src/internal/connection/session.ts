@@ -47,6 +47,7 @@ export interface Observer {
   readonly notify: (notify: Signaling.Notify) => void
   readonly push: (push: Signaling.Push) => void
   readonly tracks: (event: TrackEvent) => void
+  readonly removedTracks: (event: TrackEvent) => void
   /** Of each `rpc` channel that opens; only one that takes the place of another is news. */
   readonly rpc: (channel: RpcChannel) => void
   readonly switched: Effect.Effect<void>
@@ -111,7 +112,8 @@ export const connect = Effect.fnUntraced(function*(
     held,
     channels,
     post,
-    onTrack: observer.tracks
+    onTrack: observer.tracks,
+    onRemovedTrack: observer.removedTracks
   })
 
   // ---------------------------------------------------------------- what the machine wants done
