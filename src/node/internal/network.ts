@@ -66,7 +66,7 @@ const tlsIssue = (options: TlsOptions): string | undefined => {
   if (options.key !== undefined && options.cert === undefined) return "key is given, and cert is not"
   try {
     // OpenSSL passes over what is no certificate.
-    for (const ca of [toNode(options).ca ?? []].flat()) new X509Certificate(ca)
+    ;[toNode(options).ca ?? []].flat().map((ca) => new X509Certificate(ca))
     createSecureContext(toNode(options))
     return undefined
   } catch (error) {

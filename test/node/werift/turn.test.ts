@@ -2,7 +2,7 @@
  * What is mended in werift's TURN, beside what `integration/relay.test.ts` and
  * `network.test.ts` show through a connection.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { Effect } from "effect"
 import { createSocket } from "node:dgram"
 import { createServer, type Socket } from "node:net"
@@ -75,7 +75,7 @@ describe.skipIf(missing)(`a relay${ifMissing}`, () => {
         ])
         await peer.gathered
         // The other one may come a moment later.
-        while (relaysOf(peer).length < 2) await new Promise((resolve) => setTimeout(resolve, 10))
+        await vi.waitUntil(() => relaysOf(peer).length === 2)
         const byTransport = Object.fromEntries(
           relaysOf(peer).map(({ localCandidate, turn }) => [turn.transport.type, localCandidate])
         )
@@ -92,13 +92,15 @@ describe.skipIf(missing)(`a relay${ifMissing}`, () => {
     Effect.gen(function*() {
       const { output, port } = yield* turnServer("udp")
       const count = (what: RegExp) => (output().match(what) ?? []).length
-      yield* Effect.promise(async () => {
-        for (let millis = 0; millis < 24; millis++) {
-          const { peer } = await gathering([`turn:127.0.0.1:${port}`])
-          await new Promise((resolve) => setTimeout(resolve, millis / 3))
-          await peer.close()
-        }
-      })
+      yield* Effect.forEach(
+        Array.from({ length: 24 }, (_, i) => i / 3),
+        (millis) =>
+          Effect.promise(async () => {
+            const { peer } = await gathering([`turn:127.0.0.1:${port}`])
+            await new Promise((resolve) => setTimeout(resolve, millis))
+            await peer.close()
+          })
+      )
       const granted = () => count(/ALLOCATE processed, success/g)
       yield* Effect.sleep("20 millis").pipe(
         Effect.repeat({ until: () => granted() > 0 && granted() === count(/refreshed.*lifetime=0/g) }),
