@@ -152,7 +152,7 @@ const makeTurn = ({ credential, host, port, username }: Server, socket: Socket.T
   const { request } = turn
 
   // A server that does not know the credential, or has a new nonce, has nothing to prove itself with (RFC 8489, sections
-  // 9.2.4 and 9.2.5): werift drops what it says, and asks again for 39 seconds.
+  // 9.2.4 and 9.2.5): werift drops what it says, and asks again for six seconds.
   hidden.handleSTUNMessage = (data, from) => {
     const message = parseMessage(data)
     const transaction = message && turn.transactions[message.transactionIdHex] as HiddenTransaction | undefined
@@ -284,6 +284,7 @@ export const askAllServers = (
     protocol.localCandidate = candidateOf(server, protocol.turn, agent)
     ;(protocol.turn.transport as Socket.TurnSocket).onEnd = () => {
       granted.delete(server)
+      void protocol.turn.close()
       if (agent.nominated?.protocol === protocol) agent.handleConnectionClosed(protocol, agent.nominated.remoteAddr)
     }
     agent.pairLocalProtocol(protocol)
