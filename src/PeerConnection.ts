@@ -65,6 +65,8 @@ export interface MediaStreamLike {
 export interface TrackEvent {
   readonly track: MediaTrackLike
   readonly streams: ReadonlyArray<MediaStreamLike>
+  /** The section that it came on, by which its end is known. */
+  readonly transceiver?: { readonly mid?: string | null | undefined }
 }
 
 /**
@@ -85,6 +87,20 @@ export interface TransceiverLike {
 }
 
 /**
+ * The events of `RTCPeerConnection` that this library listens to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PeerEvent =
+  | "datachannel"
+  | "icecandidate"
+  | "icecandidateerror"
+  | "icegatheringstatechange"
+  | "connectionstatechange"
+  | "track"
+
+/**
  * The part of `RTCPeerConnection` that this library uses.
  *
  * @category models
@@ -99,17 +115,13 @@ export interface PeerConnectionLike {
   createAnswer(): Promise<{ readonly sdp?: string | undefined }>
   setLocalDescription(description: SessionDescription): Promise<unknown>
   getStats(): Promise<{ forEach(callback: (report: any) => void): void }>
+  /** `RTCIceGatheringState`, where there is one. */
+  readonly iceGatheringState?: string
   /** Needed to send media. */
   getTransceivers?(): ReadonlyArray<TransceiverLike>
   close(): unknown
-  addEventListener(
-    type: "datachannel" | "icecandidate" | "connectionstatechange" | "track",
-    listener: (event: any) => void
-  ): void
-  removeEventListener(
-    type: "datachannel" | "icecandidate" | "connectionstatechange" | "track",
-    listener: (event: any) => void
-  ): void
+  addEventListener(type: PeerEvent, listener: (event: any) => void): void
+  removeEventListener(type: PeerEvent, listener: (event: any) => void): void
 }
 
 /**

@@ -65,26 +65,73 @@ export const Role = Schema.Literals(["sendrecv", "sendonly", "recvonly"])
 export type Role = typeof Role.Type
 
 /**
+ * Parameters of Opus (RFC 7587, section 6.1): `maxplaybackrate` in hertz,
+ * `minptime` and `ptime` in milliseconds. With `stereo` the server sends both
+ * channels. Sora takes them with `codecType: "OPUS"` alone, and where sora.conf has
+ * `signaling_opus_params = true` (section 2.3).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const OpusParams = /* @__PURE__ */ wire({
+  channels: number,
+  maxplaybackrate: number,
+  minptime: number,
+  ptime: number,
+  stereo: flag,
+  spropStereo: flag,
+  useinbandfec: flag,
+  usedtx: flag
+})
+
+/**
  * Audio settings of `connect`; `bitRate` in kbit/s, 6 to 510 (section 2.3).
  *
  * @category schemas
  * @since 0.1.0
  */
-export const AudioOptions = wire({ codecType: text, bitRate: number, opusParams: json })
+export const AudioOptions = wire({
+  codecType: optional(Schema.Literal("OPUS")),
+  bitRate: number,
+  opusParams: optional(OpusParams)
+})
 
 /**
- * Video settings of `connect`; `bitRate` in kbit/s, 1 to 50,000 (section 2.3).
+ * Video settings of `connect`; `bitRate` in kbit/s, 1 to 50,000. Parameters are
+ * those of the codec of `codecType`; Sora takes them where sora.conf has, for
+ * example, `signaling_vp9_params = true` (section 2.3).
  *
  * @category schemas
  * @since 0.1.0
  */
 export const VideoOptions = wire({
-  codecType: text,
+  codecType: optional(Schema.Literals(["VP8", "VP9", "AV1", "H264", "H265"])),
   bitRate: number,
-  vp9Params: json,
-  av1Params: json,
-  h264Params: json,
-  h265Params: json
+  vp9Params: optional(wire({ profileId: number })),
+  av1Params: optional(wire({ profile: number, levelIdx: number, tier: number })),
+  h264Params: optional(wire({ profileLevelId: text, bFrame: flag })),
+  h265Params: optional(wire({ profileId: number, levelId: number, tierFlag: number, txMode: text, bFrame: flag }))
+})
+
+/**
+ * Which senders, and of them which kinds of media, a connection does not receive
+ * (`block`), or does (`allow`): those that the conditions in `rules` fit (section
+ * 2.3).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ForwardingFilter = /* @__PURE__ */ wire({
+  name: text,
+  priority: number,
+  action: optional(Schema.Literals(["block", "allow"])),
+  rules: Schema.Array(Schema.Array(wire({
+    field: Schema.Literals(["connection_id", "client_id", "kind"]),
+    operator: Schema.Literals(["is_in", "is_not_in"]),
+    values: Schema.Array(Schema.String)
+  }))),
+  version: text,
+  metadata: json
 })
 
 /**
@@ -138,8 +185,8 @@ export const Connect = messageOf("connect", {
   ignoreDisconnectWebsocket: flag,
   dataChannels: optional(Schema.Array(DataChannelOptions)),
   audioStreamingLanguageCode: text,
-  forwardingFilters: json,
-  forwardingFilter: json
+  forwardingFilters: optional(Schema.Array(ForwardingFilter)),
+  forwardingFilter: optional(ForwardingFilter)
 })
 
 /**

@@ -76,6 +76,31 @@ export class NegotiationFailed extends Schema.TaggedError<NegotiationFailed>()("
 }
 
 /**
+ * No TURN server of the offer gave a relay, and there was no other way to the
+ * server: its `iceTransportPolicy` is `relay`. `failures` has what WebRTC told of
+ * it, if anything: the URL, the code of the refusal (401 for a credential that is
+ * wrong, 701 where the server was not reached) and a text
+ * (`sora-protocol.md` section 2.4).
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class TurnFailed extends Schema.TaggedError<TurnFailed>()("TurnFailed", {
+  failures: Schema.Array(Schema.Struct({ url: Schema.String, code: Schema.Finite, text: Schema.String }))
+}) {
+  override get message() {
+    const causes = this.failures.map(({ code, text, url }) => `${url} (${text || "failed"}, ${code})`)
+    return `no TURN server gave a relay, and the offer allows no other way${
+      causes.length === 0 ? "" : `: ${causes.join(", ")}`
+    }; ${
+      this.failures.some(({ code }) => code === 401)
+        ? "are the TURN credentials right, and not out of date?"
+        : "does a firewall let one of them through?"
+    }`
+  }
+}
+
+/**
  * The connection ended while it was being made, other than by the server's
  * refusal, or while `onConnected` was running.
  *
@@ -150,6 +175,7 @@ export const SoraConnectionErrorReason = Schema.Union([
   Refused,
   InvalidMessage,
   NegotiationFailed,
+  TurnFailed,
   ConnectionLost,
   ConnectTimeout,
   TooManyRedirects,

@@ -91,7 +91,37 @@ describe("client messages", () => {
       role: "sendrecv",
       channelId: "c",
       signalingNotifyMetadata: { nickName: "Mika" },
-      video: { codecType: "VP8", bitRate: 500, h264Params: { profile_level_id: "x" } },
+      audio: {
+        codecType: "OPUS",
+        bitRate: 32,
+        opusParams: {
+          channels: 2,
+          maxplaybackrate: 48_000,
+          minptime: 10,
+          ptime: 20,
+          stereo: true,
+          spropStereo: true,
+          useinbandfec: true,
+          usedtx: false
+        }
+      },
+      video: {
+        codecType: "H265",
+        bitRate: 500,
+        vp9Params: { profileId: 2 },
+        av1Params: { profile: 1, levelIdx: 5, tier: 0 },
+        h264Params: { profileLevelId: "42e01f", bFrame: false },
+        h265Params: { profileId: 1, levelId: 93, tierFlag: 0, txMode: "SRST", bFrame: true }
+      },
+      forwardingFilters: [{
+        name: "quiet",
+        priority: 1,
+        action: "block",
+        rules: [[{ field: "connection_id", operator: "is_not_in", values: ["A"] }]],
+        version: "1",
+        metadata: { aB: 1 }
+      }],
+      forwardingFilter: { rules: [] },
       dataChannels: [{ label: "#a", direction: "sendrecv", maxRetransmits: 1 }],
       dataChannelSignaling: true
     })
@@ -100,9 +130,58 @@ describe("client messages", () => {
       role: "sendrecv",
       channel_id: "c",
       signaling_notify_metadata: { nickName: "Mika" },
-      video: { codec_type: "VP8", bit_rate: 500, h264_params: { profile_level_id: "x" } },
+      audio: {
+        codec_type: "OPUS",
+        bit_rate: 32,
+        opus_params: {
+          channels: 2,
+          maxplaybackrate: 48_000,
+          minptime: 10,
+          ptime: 20,
+          stereo: true,
+          sprop_stereo: true,
+          useinbandfec: true,
+          usedtx: false
+        }
+      },
+      video: {
+        codec_type: "H265",
+        bit_rate: 500,
+        vp9_params: { profile_id: 2 },
+        av1_params: { profile: 1, level_idx: 5, tier: 0 },
+        h264_params: { profile_level_id: "42e01f", b_frame: false },
+        h265_params: { profile_id: 1, level_id: 93, tier_flag: 0, tx_mode: "SRST", b_frame: true }
+      },
+      forwarding_filters: [{
+        name: "quiet",
+        priority: 1,
+        action: "block",
+        rules: [[{ field: "connection_id", operator: "is_not_in", values: ["A"] }]],
+        version: "1",
+        metadata: { aB: 1 }
+      }],
+      forwarding_filter: { rules: [] },
       data_channels: [{ label: "#a", direction: "sendrecv", max_retransmits: 1 }],
       data_channel_signaling: true
+    })
+  })
+  it("what connect has beside what is known is passed over, deeply", () => {
+    const wire = {
+      type: "connect",
+      role: "recvonly",
+      channel_id: "c",
+      colour: "red",
+      audio: { opus_params: { stereo: true, colour: "red" } },
+      video: { codec_type: "AV1", h266_params: {}, av1_params: { profile: 0, colour: "red" } },
+      forwarding_filter: { rules: [[{ field: "kind", operator: "is_in", values: ["audio"], colour: "red" }]] }
+    }
+    assert.deepStrictEqual(Result.getOrThrow(Signaling.decodeClientMessage(wire)), {
+      type: "connect",
+      role: "recvonly",
+      channelId: "c",
+      audio: { opusParams: { stereo: true } },
+      video: { codecType: "AV1", av1Params: { profile: 0 } },
+      forwardingFilter: { rules: [[{ field: "kind", operator: "is_in", values: ["audio"] }]] }
     })
   })
   it("a candidate keeps WebRTC's names", () => {

@@ -130,3 +130,18 @@ export const tracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConn
   // The page's RTCPeerConnection made them.
   /* @__PURE__ */ Effect.map(SoraConnection.SoraConnection, ({ tracks }) => tracks as Stream.Stream<RTCTrackEvent>)
 )
+
+/**
+ * Of {@link tracks}, those that are gone, each with the event that it came with:
+ * its sender left or ceased to send it, or the connection broke.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const removedTracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConnection> = /* @__PURE__ */ Stream
+  .unwrap(
+    /* @__PURE__ */ Effect.map(
+      SoraConnection.SoraConnection,
+      ({ removedTracks }) => removedTracks as Stream.Stream<RTCTrackEvent>
+    )
+  )

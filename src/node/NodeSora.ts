@@ -5,17 +5,17 @@
  *
  * @since 0.1.0
  */
-import * as NodeWS from "@effect/platform-node/NodeWS"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import type { PeerConfig, RTCTrackEvent } from "werift"
+import { toConnectionError } from "../internal/connection/connectOptions.ts"
 import type { ServicesOf } from "../internal/connection/model.ts"
 import * as Reconnecting from "../internal/connection/reconnecting.ts"
 import * as Wired from "../internal/connection/wired.ts"
-import { MaxSignalingBytes } from "../internal/limits.ts"
 import type { PeerConnection } from "../PeerConnection.ts"
 import * as SoraConnection from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
@@ -23,7 +23,49 @@ import type * as SoraRpc from "../SoraRpc.ts"
 import type { InvalidOptions } from "../SoraRpcError.ts"
 import * as SoraRpcMap from "../SoraRpcMap.ts"
 import { isLoopbackHost } from "./internal/loopback.ts"
+import * as Network from "./internal/network.ts"
 import * as NodePeerConnection from "./NodePeerConnection.ts"
+
+/**
+ * Certificates, named as Node's `tls` names them; in PEM format.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface TlsOptions {
+  /** Authorities to trust, in place of those that Node trusts. */
+  readonly ca?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined
+  /** The certificate that this client shows to a signaling server that asks for one, and with it its chain. */
+  readonly cert?: string | Uint8Array | undefined
+  /** The private key of `cert`. */
+  readonly key?: string | Uint8Array | Redacted.Redacted<string> | undefined
+  /** Of an encrypted `key`. */
+  readonly passphrase?: string | Redacted.Redacted<string> | undefined
+  /** Whether a server must have a certificate that is trusted. Default true; false is for tests. */
+  readonly rejectUnauthorized?: boolean | undefined
+}
+
+/**
+ * The way to the servers.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface NetworkOptions {
+  /**
+   * Certificates for `wss:` signaling URLs. `ca` and `rejectUnauthorized` hold for
+   * `turns:` URLs of the offer, and for a proxy with an `https:` URL, too.
+   */
+  readonly tls?: TlsOptions | undefined
+  /**
+   * An HTTP proxy to signal through (`CONNECT`): `http://user:password@host:port`,
+   * or `https:`; user and password are percent-encoded, and sent as Basic
+   * credentials. It is for the WebSocket alone: WebRTC goes through TURN. No
+   * environment variable is read; for that use `layerConfig` with
+   * `proxy: Config.Redacted("HTTPS_PROXY")`.
+   */
+  readonly proxy?: string | Redacted.Redacted<string> | undefined
+}
 
 /**
  * What to connect to, and how to call.
@@ -31,7 +73,9 @@ import * as NodePeerConnection from "./NodePeerConnection.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options<E = never, R = never, E2 = never, R2 = never> extends SoraConnection.Options<E, R, E2, R2> {
+export interface Options<E = never, R = never, E2 = never, R2 = never>
+  extends SoraConnection.Options<E, R, E2, R2>, NetworkOptions
+{
   /** Options of the RPC service: default timeout, limits. */
   readonly rpc?: SoraRpc.Options | undefined
 }
@@ -47,31 +91,31 @@ const peerConfig = (options: Pick<SoraConnection.Options, "signalingUrls">): Par
     ? { iceAdditionalHostAddresses: ["127.0.0.1"] }
     : {}
 
-/** As `NodeWS.layerWebSocketConstructor`, and a message that is too long is not even buffered. */
-const layerWebSocketConstructor: Layer.Layer<Socket.WebSocketConstructor> = Layer.succeed(
-  Socket.WebSocketConstructor,
-  (url, options) => {
-    const { headers, protocols } = typeof options === "string" || Array.isArray(options)
-      ? { headers: undefined, protocols: options }
-      : { headers: options?.headers, protocols: options?.protocols }
-    return new NodeWS.WebSocket(url, protocols, {
-      maxPayload: MaxSignalingBytes,
-      ...(headers === undefined ? {} : { headers })
-    })
-  }
-)
-
 /**
  * What a connection needs on Node: werift and a WebSocket constructor. `config`
- * is that of `NodePeerConnection.layerWith`.
+ * is that of `NodePeerConnection.layerWith`; what its `turnTlsOptions` say goes
+ * before `network.tls`.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerPlatform = (
-  config: Partial<PeerConfig> = {}
+  config: Partial<PeerConfig> = {},
+  network: NetworkOptions = {}
 ): Layer.Layer<PeerConnection | Socket.WebSocketConstructor> =>
-  Layer.merge(NodePeerConnection.layerWith(config), layerWebSocketConstructor)
+  Layer.merge(
+    Layer.suspend(() => {
+      const { ca, rejectUnauthorized } = Network.toNode(network.tls)
+      return NodePeerConnection.layerWith({
+        turnTlsOptions: {
+          ...(ca === undefined ? {} : { ca }),
+          ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized })
+        },
+        ...config
+      })
+    }),
+    Layer.sync(Socket.WebSocketConstructor, () => Network.webSocketConstructor(network))
+  )
 
 /**
  * Connects to Sora and provides `SoraRpc` and `SoraConnection` over that
@@ -90,12 +134,18 @@ export const layerPlatform = (
  * @since 0.1.0
  */
 export const layer = <E = never, R = never, E2 = never, R2 = never>(
-  { rpc, ...connection }: Options<E, R, E2, R2>
+  { proxy, rpc, tls, ...connection }: Options<E, R, E2, R2>
 ): Layer.Layer<
   SoraRpc.SoraRpc | SoraConnection.SoraConnection,
   SoraConnectionError | E | E2,
   ServicesOf<R, R2>
-> => Wired.layer(rpc, layerPlatform(peerConfig(connection)), Reconnecting.layer(connection, rpc))
+> =>
+  Layer.unwrap(
+    Effect.as(
+      Effect.mapError(Network.check({ proxy, tls }), toConnectionError),
+      Wired.layer(rpc, layerPlatform(peerConfig(connection), { proxy, tls }), Reconnecting.layer(connection, rpc))
+    )
+  )
 
 /**
  * {@link layer} with its options from `Config`. Those that are effects are no
@@ -150,4 +200,15 @@ export const layerMap = <E = never, R = never, E2 = never, R2 = never>(
 export const tracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConnection> = Stream.unwrap(
   // werift made them.
   Effect.map(SoraConnection.SoraConnection, ({ tracks }) => tracks as Stream.Stream<RTCTrackEvent>)
+)
+
+/**
+ * Of {@link tracks}, those that are gone, each with the event that it came with:
+ * its sender left or ceased to send it, or the connection broke.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const removedTracks: Stream.Stream<RTCTrackEvent, never, SoraConnection.SoraConnection> = Stream.unwrap(
+  Effect.map(SoraConnection.SoraConnection, ({ removedTracks }) => removedTracks as Stream.Stream<RTCTrackEvent>)
 )

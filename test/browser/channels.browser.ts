@@ -131,6 +131,13 @@ layer(SoraServer.layer(), { excludeTestServices: true })("channels", (it) => {
         const { height, width } = yield* wait(() => receiver.playing(sender.connectionId))
         assert.isAbove(width, 0)
         assert.isAbove(height, 0)
+        yield* wait(() => sender.disconnect())
+        if (to !== "ours") return
+        for (const kind of ["audio", "video"]) {
+          yield* wait(() =>
+            receiver.events.take("track-removed", (it) => it.kind === kind && it.streamId === sender.connectionId)
+          )
+        }
       }))
   }
 

@@ -67,6 +67,8 @@ export type ClientEvent =
   /** It has answered a re-offer. */
   | { readonly type: "re-answered" }
   | { readonly type: "track"; readonly kind: string; readonly streamId: string }
+  /** Our client only. */
+  | { readonly type: "track-removed"; readonly kind: string; readonly streamId: string }
   /** The frame of a response on the `rpc` channel; of clients that let one see it. */
   | { readonly type: "response"; readonly frame: Json }
   /** Our client only. */

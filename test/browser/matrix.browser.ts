@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import { joined } from "../server/rawClient.ts"
 import type { Outcome } from "./client.ts"
 import { connected, isSdk, type Kind, type Member, names, until, wait } from "./harness.ts"
+import type { Settings } from "./matrixReporter.ts"
 
 const Put = "2025.2.0/PutSignalingNotifyMetadata"
 const PutItem = "2025.2.0/PutSignalingNotifyMetadataItem"
@@ -43,7 +44,30 @@ const refusals: Record<Kind, Outcome> = (() => {
   }
 })()
 
-const scenario = Effect.fnUntraced(function*(kind: Kind, compress: boolean, ignore: boolean) {
+/** The methods that write metadata: with the metadata extension alone. */
+const metadata = Effect.fnUntraced(function*(a: Member, b: Member) {
+  assert.deepStrictEqual(yield* call(a, Put, { metadata: { mood: "calm" }, push: true }), { mood: "calm" })
+  const item = { mood: "calm", place: "日本 🗾" }
+  assert.deepStrictEqual(yield* call(a, PutItem, { key: "place", value: item.place, push: true }), item)
+  for (const member of [a, b]) {
+    const put = yield* wait(() => member.events.push(({ action }) => action === "PutMetadata"))
+    assert.deepStrictEqual(put.data, {
+      action: "PutMetadata",
+      connection_id: a.connectionId,
+      metadata: { mood: "calm" },
+      type: "signaling_notify_metadata_ext"
+    })
+    const putItem = yield* wait(() => member.events.push(({ action }) => action === "PutMetadataItem"))
+    assert.deepInclude(putItem.data, { key: "place", value: item.place, connection_id: a.connectionId })
+  }
+  // A notification; what it did shows in the next call.
+  yield* wait(() => a.notify(PutItem, { key: "noted", value: 1 }))
+  const noted = { ...item, noted: 1 }
+  assert.deepStrictEqual(yield* call(a, PutItem, { key: "after", value: null }), { ...noted, after: null })
+  return { ...noted, after: null }
+})
+
+const scenario = Effect.fnUntraced(function*(kind: Kind, { compress, extension, ignore }: Settings) {
   const closeMessage = !compress
   const server = yield* SoraServer.SoraServer
   const channelId = `${kind}-${compress ? "zlib" : "plain"}-${ignore ? "closed" : "kept"}`
@@ -66,9 +90,10 @@ const scenario = Effect.fnUntraced(function*(kind: Kind, compress: boolean, igno
   const seen = yield* wait(() => a.events.notify("connection.created", b.connectionId))
   assert.deepStrictEqual(seen.authnMetadata, { name: "B" })
   yield* wait(() => Promise.all([a.events.take("switched"), b.events.take("switched")]))
-  assert.includeMembers([...a.rpcMethods], [Put, PutItem, RequestSimulcast, RequestSpotlight, ResetSpotlight])
+  assert.includeMembers([...a.rpcMethods], [RequestSimulcast, RequestSpotlight, ResetSpotlight])
+  for (const method of [Put, PutItem]) assert.strictEqual(a.rpcMethods.includes(method), extension)
 
-  // The five methods, with their results and effects.
+  // The methods, with their results and effects.
   const sender = yield* joined(server.url, channelId, {
     role: "sendonly",
     connect: { simulcast: true, video: { codec_type: "VP8" } }
@@ -94,29 +119,24 @@ const scenario = Effect.fnUntraced(function*(kind: Kind, compress: boolean, igno
     recv_connection_id: a.connectionId
   })
   assert.strictEqual((yield* find(a.connectionId))?.spotlightUnfocusRid, "r0")
-  assert.deepStrictEqual(yield* call(a, Put, { metadata: { mood: "calm" }, push: true }), { mood: "calm" })
-  const item = { mood: "calm", place: "日本 🗾" }
-  assert.deepStrictEqual(yield* call(a, PutItem, { key: "place", value: item.place, push: true }), item)
-  for (const member of [a, b]) {
-    const put = yield* wait(() => member.events.push(({ action }) => action === "PutMetadata"))
-    assert.deepStrictEqual(put.data, {
-      action: "PutMetadata",
-      connection_id: a.connectionId,
-      metadata: { mood: "calm" },
-      type: "signaling_notify_metadata_ext"
-    })
-    const putItem = yield* wait(() => member.events.push(({ action }) => action === "PutMetadataItem"))
-    assert.deepInclude(putItem.data, { key: "place", value: item.place, connection_id: a.connectionId })
+
+  // A notification; what it did shows when the next call is answered.
+  yield* wait(() => a.notify(RequestSpotlight, spotlight))
+  yield* call(a, RequestSimulcast, { rid: "r2" })
+  assert.strictEqual((yield* find(a.connectionId))?.spotlightUnfocusRid, "none")
+
+  // The store of the metadata extension. Without it `metadata` is what `connect` said, and what RPC does is not known
+  // (section 4.8): it is not granted here.
+  const stored = extension ? yield* metadata(a, b) : { name: "A" }
+  assert.deepStrictEqual((yield* find(a.connectionId))?.metadata, stored)
+  if (!extension) {
+    assert.strictEqual((yield* wait(() => a.call(Put, { metadata: 1 })))._tag, "Error")
+    // Ours knows what is granted, and does not ask.
+    if (isSdk(kind)) yield* wait(() => a.events.take("response", ({ frame }) => frame.error?.code === -32601))
   }
 
-  // A notification; what it did shows in the next call.
-  yield* wait(() => a.notify(PutItem, { key: "noted", value: 1 }))
-  const noted = { ...item, noted: 1 }
-  assert.deepStrictEqual(yield* call(a, PutItem, { key: "after", value: null }), { ...noted, after: null })
-  assert.deepStrictEqual((yield* find(a.connectionId))?.metadata, { ...noted, after: null })
-
   // Errors: the server's, and none in time.
-  const refused = yield* wait(() => a.call(PutItem, { key: "k", value: 1, colour: "red" }))
+  const refused = yield* wait(() => a.call(RequestSimulcast, { rid: "r0", colour: "red" }))
   assert.deepStrictEqual(refused, refusals[kind])
   if (isSdk(kind)) {
     const { frame } = yield* wait(() => a.events.take("response", ({ frame }) => "error" in frame))
@@ -145,7 +165,8 @@ const scenario = Effect.fnUntraced(function*(kind: Kind, compress: boolean, igno
   // Renegotiation, after which all goes on.
   yield* server.reOffer(a.connectionId)
   yield* wait(() => a.events.take("re-answered"))
-  assert.deepStrictEqual(yield* call(a, Put, { metadata: 2 }), 2)
+  const again = yield* call(a, RequestSimulcast, { rid: "r0", sender_connection_id: senderId })
+  assert.strictEqual(again?.rid, "r0")
 
   // The client leaves.
   assert.isTrue((yield* find(b.connectionId))?.switched)
@@ -185,18 +206,21 @@ const throwingOut = (kind: Kind, ignore: boolean, closeMessage: boolean): Readon
   return isSdk(kind) ? [told, untold] : [told]
 }
 
-for (const compress of [true, false]) {
-  layer(SoraServer.layer({ compress, closeMessage: !compress, handlers: [silence] }), { excludeTestServices: true })(
-    compress ? "compressed" : "not compressed",
-    (it) => {
+for (const extension of [true, false]) {
+  for (const compress of [true, false]) {
+    const name = `${compress ? "compressed" : "not compressed"}${extension ? "" : ", without the metadata extension"}`
+    const options = { compress, closeMessage: !compress, signalingNotifyMetadataExt: extension, handlers: [silence] }
+    layer(SoraServer.layer(options), { excludeTestServices: true })(name, (it) => {
       for (const kind of Object.keys(names) as Array<Kind>) {
-        for (const ignore of [false, true]) {
+        // The extension has nothing to do with the WebSocket: without it one of the two will do.
+        for (const ignore of extension ? [false, true] : [compress]) {
           it.effect(`${names[kind]}, WebSocket ${ignore ? "closed" : "kept"}`, ({ task }) => {
-            task.meta.matrix = { client: names[kind], compress, ignore }
-            return scenario(kind, compress, ignore)
+            const settings = { compress, ignore, extension }
+            task.meta.matrix = { client: names[kind], ...settings }
+            return scenario(kind, settings)
           })
         }
       }
-    }
-  )
+    })
+  }
 }

@@ -89,6 +89,9 @@ export const make = (
       onTrack(event)
       report({ type: "track", kind: event.track.kind, streamId: event.streams[0]?.id ?? "" })
     })
+    watch(connection.removedTracks, (event) => {
+      report({ type: "track-removed", kind: event.track.kind, streamId: event.streams[0]?.id ?? "" })
+    })
     watch(connection.changes, (state) => {
       const { connectionId } = Effect.runSync(connection.offer)
       if (state._tag === "Disconnected") return report({ type: "ended", how: describeEnd(state) })

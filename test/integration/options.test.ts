@@ -39,6 +39,12 @@ describe("options of a connection", () => {
     [{ conectTimeout: "s3cret" }, "conectTimeout: there is no option of this name"],
     [{ type: "s3cret" }, "type: it is set by this library"],
     [{ audio: { codecTipe: "OPUS" } }, "audio.codecTipe: there is no option of this name"],
+    [{ audio: { opusParams: { stereo: "s3cret" } } }, "audio.opusParams.stereo: Expected boolean"],
+    [{ video: { h265Params: { levelId: "s3cret" } } }, "video.h265Params.levelId: Expected number"],
+    [
+      { forwardingFilters: [{ rules: [[{ field: "kind", operator: "in", values: [] }]] }] },
+      "forwardingFilters.0.rules"
+    ],
     [{ signalingUrls: "ws://127.0.0.1/" }, "signalingUrls: Expected array"],
     [{ signalingUrls: [] }, "signalingUrls: it is empty; give at least one ws:// or wss:// URL"],
     [{ signalingUrls: ["s3cret"] }, "signalingUrls.0: no URL; give ws:// or wss:// URLs"],

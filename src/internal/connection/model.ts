@@ -267,6 +267,12 @@ export class SoraConnection extends Context.Service<SoraConnection, {
    * of a track's stream is its sender's connection id.
    */
   readonly tracks: Stream.Stream<TrackEvent>
+  /**
+   * Of {@link tracks}, those that are gone: each with the event that it came with.
+   * Its sender left or ceased to send it, as a re-offer of the server says, or the
+   * connection broke.
+   */
+  readonly removedTracks: Stream.Stream<TrackEvent>
   /** Every signaling message, both ways. What was sent includes `metadata`: mind where you log it. */
   readonly signaling: Stream.Stream<SignalingEvent>
   /**

@@ -6,12 +6,13 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import type { PeerConnection, PeerConnectionLike, TrackEvent } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
-import { NegotiationFailed, SoraConnectionError } from "../../SoraConnectionError.ts"
+import { NegotiationFailed, SoraConnectionError, TurnFailed } from "../../SoraConnectionError.ts"
 import { listen } from "../dataChannel.ts"
 import { sdpIssue } from "../limits.ts"
 import { type Channels, heard } from "./channels.ts"
 import * as Media from "./media.ts"
 import type { Options } from "./model.ts"
+import * as Received from "./received.ts"
 import type { Event, Question } from "./state.ts"
 
 /** @internal */
@@ -30,6 +31,8 @@ const step = <A>(name: string, run: () => Promise<A>) =>
     catch: (cause) => new SoraConnectionError({ reason: new NegotiationFailed({ step: name, cause }) })
   })
 
+const describedBy = ({ localDescription }: PeerConnectionLike): string => localDescription?.sdp ?? ""
+
 /** An event of ICE as the message that tells Sora of it; nothing for the end of candidates (section 2.5). */
 const toMessage = (event: { readonly candidate?: any }): Signaling.ClientMessage | undefined => {
   if (!event.candidate?.candidate) return undefined
@@ -44,28 +47,47 @@ const toMessage = (event: { readonly candidate?: any }): Signaling.ClientMessage
  *
  * @internal
  */
-export const make = ({ channels, held, media, onTrack, platform, post }: {
+export const make = ({ channels, held, media, onRemovedTrack, onTrack, platform, post }: {
   readonly platform: PeerConnection["Service"]
   readonly media: Options["media"]
   readonly held: Scope.Scope
   readonly channels: Channels
   readonly post: (event: Event) => void
   readonly onTrack: (event: TrackEvent) => void
+  /** The event with which the track came. */
+  readonly onRemovedTrack: (event: TrackEvent) => void
 }): Negotiation => {
   let peer: PeerConnectionLike | undefined
+  const received = Received.make(onRemovedTrack)
 
-  const listenTo = (made: PeerConnectionLike, offer: Signaling.Offer) =>
-    listen(made, {
+  const listenTo = (made: PeerConnectionLike, offer: Signaling.Offer) => {
+    const failures: Array<TurnFailed["failures"][number]> = []
+    let hasCandidate = false
+    return listen(made, {
       datachannel: heard(post, ({ channel }: { readonly channel: any }) => channels.attach(channel, offer)),
       icecandidate: heard(post, (event: { readonly candidate?: any }) => {
         const candidate = toMessage(event)
-        if (candidate !== undefined) post({ _tag: "Candidate", candidate })
+        if (candidate === undefined) return
+        hasCandidate = true
+        post({ _tag: "Candidate", candidate })
+      }),
+      icecandidateerror: heard(post, ({ errorCode, errorText, url }: Record<string, unknown>) => {
+        failures.push({ url: String(url), code: Number(errorCode), text: String(errorText ?? "") })
+      }),
+      icegatheringstatechange: heard(post, () => {
+        // What a peer without a candidate waits for never comes.
+        if (made.iceGatheringState !== "complete" || hasCandidate || /^a=candidate:/m.test(describedBy(made))) return
+        if (offer.config?.iceTransportPolicy !== "relay") return
+        post({ _tag: "Failed", reason: new TurnFailed({ failures }) })
       }),
       connectionstatechange: heard(post, () => post({ _tag: "PeerState", state: made.connectionState })),
       track: heard(post, (event: TrackEvent) => {
-        if (Media.isRemote(event, offer.connectionId)) onTrack(event)
+        if (!Media.isRemote(event, offer.connectionId)) return
+        received.add(event)
+        onTrack(event)
       })
     })
+  }
 
   const makePeer = Effect.fnUntraced(function*(offer: Signaling.Offer) {
     const made = yield* platform.make({
@@ -82,6 +104,7 @@ export const make = ({ channels, held, media, onTrack, platform, post }: {
       held,
       Effect.sync(() => {
         detach()
+        received.clear()
         channels.release()
       })
     )
@@ -101,6 +124,7 @@ export const make = ({ channels, held, media, onTrack, platform, post }: {
       }
       const made = peer ?? (yield* makePeer(offer))
       yield* step("setRemoteDescription", () => made.setRemoteDescription({ type: "offer", sdp }))
+      received.offered(sdp)
       // Sora says once which sections are the client's to send on; later offers only add what it receives.
       if (media !== undefined && isFirst) yield* step("sending media", () => Media.send(made, media, offer))
       const created = yield* step("createAnswer", () => made.createAnswer())

@@ -94,6 +94,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   const push = yield* Broadcast.make<Signaling.Push>()
   const members = yield* Members.make(() => SubscriptionRef.getUnsafe(state)._tag === "Connected")
   const tracks = yield* Broadcast.make<TrackEvent>()
+  const removedTracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
   const channel = ReconnectingChannel.make(endsAll)
   /** What `onConnected` calls over, while it runs. */
@@ -114,6 +115,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
       push.publish(event)
     },
     tracks: tracks.publish,
+    removedTracks: removedTracks.publish,
     rpc(next) {
       channel.replace(next)
       port?.replace(next)
@@ -131,7 +133,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
       observe.down()
       channel.end(reason)
       messaging.end(reason)
-      for (const { end } of [signaling, notify, push, members, tracks]) end()
+      for (const { end } of [signaling, notify, push, members, tracks, removedTracks]) end()
       return SubscriptionRef.set(state, { _tag: "Disconnected", reason })
     })
   // The first finalizer, so the last to run: by then the session has said goodbye.
@@ -243,6 +245,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
     members: members.members,
     memberChanges: members.changes,
     tracks: tracks.stream,
+    removedTracks: removedTracks.stream,
     signaling: signaling.stream
   }
 })

@@ -57,6 +57,7 @@ export interface Observer {
   readonly notify: (notify: Signaling.Notify) => void
   readonly push: (push: Signaling.Push) => void
   readonly tracks: (event: TrackEvent) => void
+  readonly removedTracks: (event: TrackEvent) => void
   /** Of each `rpc` channel that opens; only one that takes the place of another is news. */
   readonly rpc: (channel: RpcChannel) => void
   readonly messaging: Messaging.Listener
@@ -136,7 +137,8 @@ export const connect = Effect.fnUntraced(function*(
     held,
     channels,
     post,
-    onTrack: observer.tracks
+    onTrack: observer.tracks,
+    onRemovedTrack: observer.removedTracks
   })
 
   // ---------------------------------------------------------------- what the machine wants done

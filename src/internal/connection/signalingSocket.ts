@@ -42,8 +42,10 @@ const detailOf = (cause: unknown): string => {
   let detail = ""
   let current = cause
   for (let depth = 0; depth < 5 && typeof current === "object" && current !== null; depth++) {
-    const { cause, code, error, errors, message } = current as Record<string, unknown>
-    if (typeof message === "string" && message !== "") detail = message
+    const { cause, code, error, errors, message, reason } = current as Record<string, unknown>
+    // Of OpenSSL, whose messages are lines of its source.
+    if (typeof code === "string" && code.startsWith("ERR_SSL_") && typeof reason === "string") detail = reason
+    else if (typeof message === "string" && message !== "") detail = message
     else if (typeof code === "string") detail = code
     current = error ?? cause ?? (Array.isArray(errors) ? errors[0] : undefined)
   }

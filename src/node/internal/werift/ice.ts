@@ -99,9 +99,8 @@ export const holdBursts = ({ connection }: RTCIceTransport): void => {
 }
 
 /**
- * Closes a transport, also what it is still gathering: when a TURN server grants
- * a relay after the end, werift keeps its socket, and the relay, for ever (RFC
- * 8656, section 7: a client that no longer needs an allocation deletes it).
+ * Closes a transport, also what it is still gathering: a socket that is bound
+ * after the end werift keeps for ever. (Relays: `turn.ts`.)
  *
  * Relies on: `close` of the ICE agent, which may be called twice.
  *

@@ -17,6 +17,7 @@ import { MaxMessageBytes } from "../../../internal/protocol.ts"
 import * as Channels from "./channels.ts"
 import * as Dtls from "./dtls.ts"
 import * as Ice from "./ice.ts"
+import * as Turn from "./turn.ts"
 import { checkVersion } from "./version.ts"
 
 export { loopback } from "./ice.ts"
@@ -79,6 +80,9 @@ export class WeriftPeer extends RTCPeerConnection {
   override setLocalDescription(description?: Partial<RTCSessionDescription>): Promise<SessionDescription>
   override setLocalDescription(description?: any): Promise<any> {
     Ice.askNoPublicStun(this.iceTransports, this.config)
+    for (const transport of this.iceTransports) {
+      Turn.askAllServers(transport, this.config, (error) => this.emit("icecandidateerror", error))
+    }
     const gathered = super.setLocalDescription(description)
     this.#mendTransports()
     this.gathered = gathered

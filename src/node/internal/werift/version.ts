@@ -2,7 +2,7 @@
  * Which werift is mended. The mends reach into what is private to it, so that
  * with another version they could fail anywhere, and differently each time.
  */
-import { DtlsClient, RTCPeerConnection } from "werift"
+import { DtlsClient, RTCPeerConnection, TurnProtocol } from "werift"
 
 /**
  * The version that the mends were tested with, which is also the peer dependency.
@@ -22,7 +22,30 @@ const relied = {
     "sctpTransport"
   ],
   dtlsTransport: ["dtls", "iceTransport", "onStateChange"],
-  iceAgent: ["protocols", "stunServer", "consentExpiryTimer", "onData", "close"],
+  iceAgent: [
+    "protocols",
+    "stunServer",
+    "turnServer",
+    "consentExpiryTimer",
+    "onData",
+    "connect",
+    "close",
+    "state",
+    "generation",
+    "localUsername",
+    "nominated",
+    "checkList",
+    "remoteCandidatesEnd",
+    "earlyChecksDone",
+    "getCandidatePromises",
+    "ensureProtocol",
+    "pairLocalProtocol",
+    "sortCheckList",
+    "checkStart",
+    "appendLocalCandidate",
+    "handleConnectionClosed"
+  ],
+  turn: ["handleSTUNMessage", "send", "request", "requestWithRetry", "connectionMade", "transactions", "integrityKey"],
   dtls: ["handleFragmentHandshake", "onHandleHandshakes", "onData", "onError", "connect", "connected", "transport"],
   dtlsContext: ["flight", "recordSequenceNumber", "sortedHandshakeCache"],
   cipherContext: ["cipher", "localRandom", "masterSecret"],
@@ -99,6 +122,8 @@ export const missing = (make: {
     peer,
     dtlsTransport: find(() => peer.dtlsTransports[0]),
     iceAgent: find(() => peer.iceTransports[0]!.connection),
+    // It opens no socket.
+    turn: find(() => new TurnProtocol(["", 0], "", "", 0, { closed: true } as any)),
     dtls,
     dtlsContext: find(() => dtls.dtls),
     cipherContext: find(() => dtls.cipher),

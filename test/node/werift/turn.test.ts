@@ -1,0 +1,110 @@
+/**
+ * What is mended in werift's TURN, beside what `integration/relay.test.ts` and
+ * `network.test.ts` show through a connection.
+ */
+import { assert, describe, it, vi } from "@effect/vitest"
+import { Effect } from "effect"
+import { createSocket } from "node:dgram"
+import { createServer, type Socket } from "node:net"
+import type { PeerConfig, StunOverTurnProtocol } from "werift"
+import { WeriftPeer } from "../../../src/node/internal/werift/peer.ts"
+import type { CandidateError } from "../../../src/node/internal/werift/turn.ts"
+import { ifMissing, missing, turnServer, user } from "../../utils/turnServer.ts"
+
+/** A peer that gathers relays alone, and what it tells of failures. */
+const gathering = async (urls: Array<string>, config: Partial<PeerConfig> = {}) => {
+  const peer = new WeriftPeer({ iceTransportPolicy: "relay", iceServers: [{ urls, ...user }], ...config })
+  const errors: Array<CandidateError> = []
+  const states = peer as unknown as EventTarget
+  states.addEventListener("icecandidateerror", (event) => errors.push(event as unknown as CandidateError))
+  peer.createDataChannel("x")
+  await peer.setLocalDescription(await peer.createOffer())
+  return { peer, errors }
+}
+
+const relaysOf = (peer: WeriftPeer) =>
+  (peer.iceTransports[0]!.connection as unknown as { readonly protocols: ReadonlyArray<StunOverTurnProtocol> })
+    .protocols
+
+describe("asking TURN servers", () => {
+  it("an address that cannot be bound is told: werift leaves it to nobody, and the process ends", async () => {
+    const url = "turn:127.0.0.1:9"
+    const { errors, peer } = await gathering([url], { iceInterfaceAddresses: { udp4: "192.0.2.1" } })
+    await peer.gathered
+    assert.deepStrictEqual(errors.map(({ errorCode, url }) => ({ errorCode, url })), [{ errorCode: 701, url }])
+    assert.include(errors[0]!.errorText, "EADDRNOTAVAIL")
+    await peer.close()
+  })
+
+  it("a peer that is closed asks nobody any more", async () => {
+    const udp = createSocket("udp4")
+    await new Promise<void>((resolve) => udp.bind(0, "127.0.0.1", resolve))
+    let requests = 0
+    udp.on("message", () => requests++)
+    const tcp = createServer()
+    await new Promise<void>((resolve) => tcp.listen(0, "127.0.0.1", resolve))
+    const accepted = new Promise<Socket>((resolve) => tcp.once("connection", resolve))
+    const { errors, peer } = await gathering([
+      `turn:127.0.0.1:${udp.address().port}`,
+      `turn:127.0.0.1:${(tcp.address() as { port: number }).port}?transport=tcp`
+    ])
+    const socket = await accepted
+    socket.resume()
+    const closed = new Promise((resolve) => socket.once("close", resolve))
+    await peer.close()
+    await closed
+    await peer.gathered
+    const before = requests
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    assert.strictEqual(requests, before)
+    // It was this end that gave up.
+    assert.deepStrictEqual(errors, [])
+    udp.close()
+    tcp.close()
+  })
+})
+
+describe.skipIf(missing)(`a relay${ifMissing}`, () => {
+  it.live("of each server, the one over UDP before the one over TCP", () =>
+    Effect.gen(function*() {
+      const [udp, tcp] = yield* Effect.all([turnServer("udp"), turnServer("tcp")])
+      yield* Effect.promise(async () => {
+        const { errors, peer } = await gathering([
+          `turn:127.0.0.1:${tcp.port}?transport=tcp`,
+          `turn:127.0.0.1:${udp.port}?transport=udp`
+        ])
+        await peer.gathered
+        // The other one may come a moment later.
+        await vi.waitUntil(() => relaysOf(peer).length === 2)
+        const byTransport = Object.fromEntries(
+          relaysOf(peer).map(({ localCandidate, turn }) => [turn.transport.type, localCandidate])
+        )
+        assert.isAbove(byTransport["udp"]!.priority, byTransport["tcp"]!.priority)
+        assert.notStrictEqual(byTransport["udp"]!.foundation, byTransport["tcp"]!.foundation)
+        // Permissions last 300 seconds (RFC 8656, section 9).
+        for (const { turn } of relaysOf(peer)) assert.isBelow(turn["channelRefreshTime"], 300)
+        assert.deepStrictEqual(errors, [])
+        await peer.close()
+      })
+    }))
+
+  it.live("is given back whenever its peer is closed", () =>
+    Effect.gen(function*() {
+      const { output, port } = yield* turnServer("udp")
+      const count = (what: RegExp) => (output().match(what) ?? []).length
+      yield* Effect.forEach(
+        Array.from({ length: 24 }, (_, i) => i / 3),
+        (millis) =>
+          Effect.promise(async () => {
+            const { peer } = await gathering([`turn:127.0.0.1:${port}`])
+            await new Promise((resolve) => setTimeout(resolve, millis))
+            await peer.close()
+          })
+      )
+      const granted = () => count(/ALLOCATE processed, success/g)
+      yield* Effect.sleep("20 millis").pipe(
+        Effect.repeat({ until: () => granted() > 0 && granted() === count(/refreshed.*lifetime=0/g) }),
+        Effect.timeout("5 seconds")
+      )
+    }))
+})
