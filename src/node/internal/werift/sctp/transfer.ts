@@ -215,6 +215,7 @@ export class Transfer {
     })
     packets.end()
     if (isFirstAgain || this.#timeoutAt === Infinity) this.#restartTimer()
+    this.#sending.tellLeft()
   }
 
   /** The clock for what is under way (section 6.3.2). It is only set anew where it would run out too late. */
