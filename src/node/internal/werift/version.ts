@@ -25,7 +25,7 @@ const relied = {
   iceAgent: ["protocols", "stunServer", "consentExpiryTimer", "onData", "close"],
   dtls: ["handleFragmentHandshake", "onHandleHandshakes", "onData", "onError", "connect", "connected", "transport"],
   dtlsContext: ["flight", "recordSequenceNumber", "sortedHandshakeCache"],
-  cipherContext: ["cipher", "localRandom", "masterSecret"],
+  cipherContext: ["cipher", "encryptPacket", "localRandom", "masterSecret"],
   sctpTransport: [
     "sctp",
     "setDtlsTransport",
