@@ -5,9 +5,9 @@ import { createSecretKey } from "node:crypto"
 import { DtlsClient, type DtlsSocket, type RTCDtlsTransport } from "werift"
 import { makeProofs } from "./dtls/proofs.ts"
 
-/** The first byte of a record of the handshake, and of one of data (RFC 5246, section 6.2.1). */
+/** The first byte of a record of the handshake, and of the `ChangeCipherSpec` in it (RFC 5246, section 6.2.1). */
 const HandshakeRecord = 22
-const DataRecord = 23
+const ChangeRecord = 20
 
 /** Length of the head of a record (RFC 6347, section 4.1). */
 const RecordHeadBytes = 13
@@ -275,7 +275,7 @@ export const useNoNumberTwice = (socket: DtlsSocket): void => {
   const wire = socket.transport.socket
   const { send } = wire
   wire.send = (packet, address) => {
-    if (packet[0] === DataRecord) return send(packet, address)
+    if (packet[0] !== HandshakeRecord && packet[0] !== ChangeRecord) return send(packet, address)
     const records: Array<Buffer> = []
     for (let at = 0; at + RecordHeadBytes <= packet.length;) {
       const end = at + RecordHeadBytes + packet.readUInt16BE(at + 11)
