@@ -9,7 +9,7 @@
  * for, nothing was rejected or died unhandled, and neither grew.
  *
  * With `--hostile` it is the hostile soak of `soak/hostile.ts` instead, with
- * `--heals` that of `soak/heals.ts`.
+ * `--heals` that of `soak/heals.ts`, with `--loss 2` the lossy one of `soak/lossy.ts`.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -28,6 +28,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
@@ -35,6 +36,7 @@ import * as Stream from "effect/Stream"
 import { heapInUse, megabytes, sockets as handles } from "./soak/gauges.ts"
 import * as Heals from "./soak/heals.ts"
 import * as Hostile from "./soak/hostile.ts"
+import * as Lossy from "./soak/lossy.ts"
 
 class SoakFailed extends Schema.TaggedError<SoakFailed>()("SoakFailed", { text: Schema.String }) {
   override readonly [Runtime.errorExitCode] = 1
@@ -252,6 +254,12 @@ const heals = Effect.fnUntraced(function*(options: Heals.Options) {
   yield* Console.log("Every bot has stayed, and found on the server what it wants there.")
 })
 
+const lossy = Effect.fnUntraced(function*(options: Lossy.Options) {
+  const problems = yield* Lossy.run(options)
+  if (problems.length > 0) return yield* new SoakFailed({ text: problems.join("\n") })
+  yield* Console.log("Every call is accounted for, and every message arrived once.")
+})
+
 const command = Command.make(
   "soak",
   {
@@ -269,6 +277,11 @@ const command = Command.make(
       Flag.withDescription("Bots with short tokens that are killed at any time, in place of the faults that happen"),
       Flag.withDefault(false)
     ),
+    loss: Flag.Finite("loss").pipe(
+      Flag.withSchema(Schema.Finite.check(Schema.isBetween({ minimum: 0.1, maximum: 20 }))),
+      Flag.withDescription("A network that loses so many percent of all packets, in place of the faults that happen"),
+      Flag.optional
+    ),
     only: Flag.String("only").pipe(
       Flag.withDescription("Of the hostile scenarios those whose name contains this"),
       Flag.optional
@@ -282,7 +295,12 @@ const command = Command.make(
       Flag.optional
     )
   },
-  (options) => options.heals ? heals(options) : options.hostile ? hostile(options) : soak(options.minutes, options.seed)
+  (options) => {
+    const { heals: isHeals, hostile: isHostile, loss, minutes, seed } = options
+    if (isHeals) return heals(options)
+    if (isHostile) return hostile(options)
+    return Option.isSome(loss) ? lossy({ minutes, seed, loss: loss.value }) : soak(minutes, seed)
+  }
 ).pipe(Command.withDescription("Run clients against a server that does everything wrong"))
 
 command.pipe(

@@ -1,8 +1,9 @@
 /**
  * The calling end of the measurements of one implementation, in a process of its
  * own, because that is how a program has it: `client.ts IMPLEMENTATION URL
- * [--quick]`, where the URL is that of a `SoraServer`. For each message it makes
- * one round and sends its figures; `"fleet"` makes a round of many clients.
+ * LOSSY_URL [--quick]`, where the URLs are those of a `SoraServer` and of the same
+ * behind a network that loses packets. For each message it makes one round and
+ * sends its figures; `"fleet"` makes a round of many clients.
  */
 import * as NodeWS from "@effect/platform-node/NodeWS"
 import { PeerConnection, RpcChannel, RpcTransport, SoraConnection, SoraMethod, SoraRpc } from "effect-sora-rpc"
@@ -221,9 +222,12 @@ const timedSetup = (connect: Effect.Effect<unknown, unknown, Scope.Scope>) =>
 
 const implementation = process.argv[2] as Implementation
 const url = process.argv[3]!
+const lossyUrl = process.argv[4]!
 const quick = process.argv.includes("--quick")
 const cellMs = quick ? 200 : 500
 const roundTrips = quick ? 100 : 300
+/** One in fifty loses a packet, and so takes a quarter of a second. */
+const lossyRoundTrips = quick ? 100 : 400
 
 const startEcho = (implementation: Implementation) =>
   Effect.acquireRelease(Effect.promise(() => echo(implementation)), ({ kill }) => Effect.sync(kill))
@@ -295,6 +299,12 @@ const round = (echoing: Echoing, plain: Echoing | undefined) =>
       )
       add("quick call beside slow ones, werift, p99", "ms", percentile(yield* callTimes(rpc, roundTrips), 0.99))
       yield* Fiber.join(under)
+      const lossy = yield* connectSora(implementation, lossyUrl, {})
+      add(
+        "round trip, werift, 1 % loss each way, p99",
+        "ms",
+        percentile(yield* callTimes(lossy, lossyRoundTrips), 0.99)
+      )
     } else {
       // Against the development server werift is the other end, whatever the client has.
       const rpc = yield* connectSora(implementation, url, {})

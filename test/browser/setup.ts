@@ -18,7 +18,7 @@ const page = (name: string) => new URL(`./pages/${name}.ts`, import.meta.url)
 
 export default async function setup(project: TestProject) {
   const executablePath = findChromium()
-  const pages = await servePages(["ours", "sdk-2025", "sdk-2026"].map(page))
+  const pages = await servePages(["ours", "sdk-2025", "sdk-2026", "peer"].map(page))
   const browser = await chromium.launchServer({ executablePath, args: flags, headless: true }).catch((error) => {
     pages.close()
     throw error

@@ -14,26 +14,34 @@ const bound = async (): Promise<Socket> => {
   return socket
 }
 
-const Candidate = /^a=candidate:(\S+) 1 udp \d+ (\d+\.\d+\.\d+\.\d+) (\d+) typ host.*$/gim
+const Candidate = /^a=candidate:\S+ 1 udp \d+ (\d+\.\d+\.\d+\.\d+) (\d+) typ host/im
+
+interface Address {
+  readonly address: string
+  readonly port: number
+}
 
 export const makeRelay = async (seed: number) => {
   const random = seeded(seed)
   const sockets = [await bound(), await bound()] as const
-  const targets: Array<{ readonly address: string; readonly port: number } | undefined> = [undefined, undefined]
+  /** Where each peer says that it is, and where it has sent from, which counts for more. */
+  const told: Array<Address | undefined> = [undefined, undefined]
+  const heard: Array<Address | undefined> = [undefined, undefined]
   const timers = new Set<ReturnType<typeof setTimeout>>()
   let weather: Weather = { drop: 0, duplicate: 0, delay: 0, jitter: 0 }
   const counts = { packets: 0, dropped: 0 }
   let isClosed = false
   sockets.forEach((socket, side) =>
     socket.on("message", (packet, { address, port }) => {
-      // Where a peer sends from is where it is.
-      targets[side] = { address, port }
+      // One path: what it sends from other sockets goes nowhere.
+      const { address: known, port: knownPort } = heard[side] ??= { address, port }
+      if (known !== address || knownPort !== port) return
       const copies = fate(random, weather)
       counts.packets++
       if (copies.length === 0) counts.dropped++
       for (const after of copies) {
         const forward = () => {
-          const target = targets[1 - side]
+          const target = heard[1 - side] ?? told[1 - side]
           if (!isClosed && target !== undefined) sockets[1 - side]!.send(packet, target.port, target.address)
         }
         if (after === 0) forward()
@@ -53,17 +61,15 @@ export const makeRelay = async (seed: number) => {
     set: (next: Weather) => {
       weather = next
     },
-    /** What a peer has described, as the other one is to read it: all candidates are the port of that other's side. */
+    /** What a peer has described, as the other one is to read it: the one candidate is the port of that other's side. */
     through: (from: 0 | 1, sdp: string): string => {
-      const [, , address, port] = [...sdp.matchAll(Candidate)][0]!
-      targets[from] ??= { address: address!, port: Number(port) }
-      let isFirst = true
+      const [, address, port] = Candidate.exec(sdp) ?? []
+      if (address !== undefined) told[from] ??= { address, port: Number(port) }
       const other = sockets[1 - from]!.address().port
-      return sdp.replaceAll(/^a=candidate:.*\r?\n/gm, () => {
-        if (!isFirst) return ""
-        isFirst = false
-        return `a=candidate:1 1 udp 2130706431 127.0.0.1 ${other} typ host\r\n`
-      })
+      return sdp.replaceAll(/^a=candidate:.*\r?\n/gm, "").replace(
+        /^a=mid:.*\r?\n/m,
+        (line) => `${line}a=candidate:1 1 udp 2130706431 127.0.0.1 ${other} typ host\r\n`
+      )
     },
     close: async () => {
       isClosed = true
@@ -90,11 +96,20 @@ const described = async (peer: Peer): Promise<string> => {
   return peer.localDescription!.sdp!
 }
 
-/** Lets two peers find each other through the relay. The first one offers, and has a channel already. */
-export const connectThrough = async (relay: Relay, offerer: Peer, answerer: Peer): Promise<void> => {
+/**
+ * Lets two peers find each other through the relay. The first one offers, and has a channel already. `prepare` runs
+ * before either can send.
+ */
+export const connectThrough = async (
+  relay: Relay,
+  offerer: Peer,
+  answerer: Peer,
+  prepare: () => void = () => {}
+): Promise<void> => {
   const offer = await offerer.createOffer()
   await offerer.setLocalDescription(offer)
   await answerer.setRemoteDescription({ type: "offer", sdp: relay.through(0, await described(offerer)) })
+  prepare()
   const answer = await answerer.createAnswer()
   await answerer.setLocalDescription({ type: "answer", sdp: answer.sdp! })
   await offerer.setRemoteDescription({ type: "answer", sdp: relay.through(1, await described(answerer)) })

@@ -5,8 +5,12 @@ import { createSecretKey } from "node:crypto"
 import { DtlsClient, type DtlsSocket, type RTCDtlsTransport } from "werift"
 import { makeProofs } from "./dtls/proofs.ts"
 
-/** The first byte of a record of the handshake (RFC 5246, section 6.2.1). */
+/** The first byte of a record of the handshake, and of the `ChangeCipherSpec` in it (RFC 5246, section 6.2.1). */
 const HandshakeRecord = 22
+const ChangeRecord = 20
+
+/** Length of the head of a record (RFC 6347, section 4.1). */
+const RecordHeadBytes = 13
 
 /** Last messages of a flight (RFC 5246, section 7.4). */
 const Handshake = { ClientHello: 1, ServerHelloDone: 14, Finished: 20 }
@@ -212,22 +216,80 @@ export const helloAtOnce = (socket: DtlsSocket): void => {
   socket.connect = () => connecting
 }
 
-/** More than a handshake has records. */
-const HandshakeRecords = 100
-
 /**
  * werift sends `Finished` under the number that the handshake has come to, and
  * then counts from 1 again. When it comes to that number, the other end takes the
  * record for a replay and drops it (RFC 6347, sections 4.1 and 4.1.2.6), and what
- * was in it comes a second later. So these numbers are left out.
+ * was in it comes a second later. So it counts on. It leaves none out either: what
+ * comes when one that is 64 higher has come is dropped as well, as `Finished` would
+ * be that data has overtaken.
  *
- * Relies on: `dtls.recordSequenceNumber`, the number of the last record.
+ * What is said again of a handshake has its old number in werift, and so is dropped
+ * by an end that has seen it, also where it could make nothing of it then: OpenSSL
+ * forgets what comes too early, such as a `ChangeCipherSpec` that has overtaken
+ * others, and waits for it for ever. It is to have a new one (section 4.2.4, figure 2).
+ *
+ * Relies on: `dtls.recordSequenceNumber`, the number of the last record, on
+ * `transport.socket` of the socket, through which it sends, and on
+ * `cipher.encryptPacket`, which encrypts `Finished` before anything else.
  *
  * @internal
  */
-export const useNoNumberTwice = ({ dtls }: DtlsSocket): void => {
-  dtls.recordSequenceNumber += HandshakeRecords
+export const useNoNumberTwice = (socket: DtlsSocket): void => {
+  const { cipher, dtls } = socket
+  let last = dtls.recordSequenceNumber
+  Object.defineProperty(dtls, "recordSequenceNumber", {
+    get: () => last,
+    set(number: number) {
+      if (number > last) last = number
+    }
+  })
+  const { encryptPacket } = cipher
+  /** As it was before it was encrypted. */
+  let finished: Parameters<typeof encryptPacket>[0] | undefined
+  cipher.encryptPacket = (record) => {
+    cipher.encryptPacket = encryptPacket
+    finished = copyOf(record)
+    return encryptPacket.call(cipher, record)
+  }
+  const used = new Set<string>()
+  const renumbered = (record: Buffer): Buffer => {
+    const epoch = record.readUInt16BE(3)
+    const id = `${epoch} ${record.readUIntBE(5, 6)}`
+    if (!used.has(id)) {
+      used.add(id)
+      return record
+    }
+    const number = ++last
+    if (epoch > 0) {
+      // All that is said again of what is encrypted.
+      if (finished === undefined || record[0] !== HandshakeRecord) return record
+      const again = copyOf(finished)
+      again.recordLayerHeader.sequenceNumber = number
+      return encryptPacket.call(cipher, again).serialize()
+    }
+    const again = Buffer.from(record)
+    again.writeUIntBE(number, 5, 6)
+    return again
+  }
+  const wire = socket.transport.socket
+  const { send } = wire
+  wire.send = (packet, address) => {
+    if (packet[0] !== HandshakeRecord && packet[0] !== ChangeRecord) return send(packet, address)
+    const records: Array<Buffer> = []
+    for (let at = 0; at + RecordHeadBytes <= packet.length;) {
+      const end = at + RecordHeadBytes + packet.readUInt16BE(at + 11)
+      records.push(renumbered(packet.subarray(at, end)))
+      at = end
+    }
+    return send(records.length === 1 ? records[0]! : Buffer.concat(records), address)
+  }
 }
+
+const copyOf = <Record extends { recordLayerHeader: object }>(record: Record): Record =>
+  Object.assign(Object.create(Object.getPrototypeOf(record)), record, {
+    recordLayerHeader: { ...record.recordLayerHeader }
+  })
 
 /**
  * Of a key that is bytes Node makes an object for each record, which is half of
@@ -303,6 +365,7 @@ export const mend = (transport: RTCDtlsTransport): () => void => {
     if (state === "connecting") {
       queueMicrotask(() => {
         if (transport.dtls === undefined) return
+        useNoNumberTwice(transport.dtls)
         hearInOrder(transport.dtls)
         held = holdData(transport.dtls)
         stopRepeating = repeatSoon(transport.dtls)
@@ -314,7 +377,6 @@ export const mend = (transport: RTCDtlsTransport): () => void => {
       // Not before SCTP is started, which is the next thing that werift does.
       if (held !== undefined) setImmediate(held.pass)
       stopRepeating()
-      useNoNumberTwice(transport.dtls)
       keepKeys(transport.dtls)
     }
   })

@@ -48,7 +48,7 @@ const relied = {
   turn: ["handleSTUNMessage", "send", "request", "requestWithRetry", "connectionMade", "transactions", "integrityKey"],
   dtls: ["handleFragmentHandshake", "onHandleHandshakes", "onData", "onError", "connect", "connected", "transport"],
   dtlsContext: ["flight", "recordSequenceNumber", "sortedHandshakeCache"],
-  cipherContext: ["cipher", "localRandom", "masterSecret"],
+  cipherContext: ["cipher", "encryptPacket", "localRandom", "masterSecret"],
   sctpTransport: [
     "sctp",
     "setDtlsTransport",

@@ -259,6 +259,47 @@ describe("an association", { concurrent: false }, () => {
     assert.deepStrictEqual(tsns(), [8, 9])
   })
 
+  for (const seed of [1, 2, 3]) {
+    it(`gets everything through a window that closes again and again, seed ${seed}`, async () => {
+      const [a, b] = ends(seeded(seed), () => weathers[4]![1], beginnings[seed - 1]!)
+      // Three pieces fill it that wait for one before them. What it is told of too late is dropped.
+      b.transfer.limits = { maxBytes: 4000 - 1024 * 1024, onBad: () => {} }
+      const messages = Array.from({ length: 200 }, (_, i) => message({ data: `${i}:`.padEnd(1160, "x") }))
+      for (const each of messages) a.transfer.send(each)
+      await until(() => isSettled(a), 600_000)
+      assert.deepStrictEqual(b.received.map(([, data]) => data), messages.map(({ data }) => shown(String(data))))
+      const windows = b.sent.flatMap((packet) => read(packet)!.chunks.map(({ body }) => body.readUInt32BE(4)))
+      assert.isBelow(Math.min(...windows), 1160)
+    })
+  }
+
+  it("tells of what has gone when sending is over, and what throws then stops nothing", async () => {
+    const [a, b] = ends(seeded(1), () => fair, [5, 5])
+    const reported = vi.spyOn(globalThis, "queueMicrotask").mockImplementation(() => {})
+    let left = 0
+    for (let i = 0; i < 40; i++) {
+      a.transfer.send(message({
+        data: `${i}`.padEnd(1160),
+        onLeft: (bytes) => {
+          left += bytes
+          throw new Error("thrown")
+        }
+      }))
+    }
+    await until(() => isSettled(a), 10_000)
+    assert.strictEqual(left, 40 * 1160)
+    assert.lengthOf(reported.mock.calls, 40)
+    assert.throws(reported.mock.calls[0]![0], "thrown")
+    assert.lengthOf(b.received, 40)
+    reported.mockRestore()
+    // Each was on its way when its bytes were told of.
+    const packets = a.sent.length
+    let packetsThen = 0
+    a.transfer.send(message({ data: "x", onLeft: () => void (packetsThen = a.sent.length) }))
+    assert.strictEqual(packetsThen, packets + 1)
+    await until(() => isSettled(a), 1000)
+  })
+
   it("takes a message that is larger than the window", async () => {
     const [a, b] = ends(seeded(1), () => fair, [5, 5])
     a.transfer.send(message({ data: "x".repeat(3 * 1024 * 1024) }))

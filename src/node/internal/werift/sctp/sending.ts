@@ -3,6 +3,7 @@
  * what is to be sent, what is under way, and what is sent again or given up (RFC
  * 3758). No timers, no sockets.
  */
+import { report } from "../../../../internal/defects.ts"
 import { Congestion } from "./congestion.ts"
 import type { Data, Forward, Sack } from "./packet.ts"
 import { add16, add32, ahead32 } from "./serial.ts"
@@ -21,7 +22,7 @@ export interface Message {
   readonly maxRetransmits?: number | undefined
   /** When the message is given up. */
   readonly expiresAt?: number | undefined
-  /** Called with the bytes that wait no longer: they are sent, or given up before. */
+  /** Called by `tellLeft` with the bytes that wait no longer: they are sent, or given up before. */
   readonly onLeft?: ((bytes: number) => void) | undefined
 }
 
@@ -95,6 +96,8 @@ export class Sending {
   #lost = 0
   #window: number
   #mustForward = false
+  /** Wait no longer, of which nobody was told. */
+  #left: Array<Piece> = []
 
   constructor(options: { readonly initialTsn: number; readonly window: number; readonly maxPiece: number }) {
     this.#nextTsn = options.initialTsn
@@ -181,9 +184,22 @@ export class Sending {
     }
     if (count === 0) return isFirstAgain
     const left = this.queue.splice(0, count)
-    // Last: it calls what may send more.
-    for (const { data, of } of left) of.message.onLeft?.(data.length)
+    this.#left = this.#left.length === 0 ? left : this.#left.concat(left)
     return isFirstAgain
+  }
+
+  /** Tells of what waits no longer. To be called when sending is over: it calls what may send more, or throw. */
+  tellLeft(): void {
+    if (this.#left.length === 0) return
+    const left = this.#left
+    this.#left = []
+    for (const { data, of } of left) {
+      try {
+        of.message.onLeft?.(data.length)
+      } catch (defect) {
+        report(defect)
+      }
+    }
   }
 
   #fly(piece: Piece, now: number): void {

@@ -8,6 +8,7 @@ import { Chunk, everyParam, Packets, readData, readForward, readSack, type Recei
 import { Receiving } from "./receiving.ts"
 import { Resets } from "./resets.ts"
 import { type Message, Sending } from "./sending.ts"
+import { ahead32 } from "./serial.ts"
 
 /** werift's association. Of what is private to it, `version.ts` looks whether it is there. */
 type Sctp = RTCSctpTransport["sctp"]
@@ -18,7 +19,7 @@ type Sctp = RTCSctpTransport["sctp"]
  * @internal
  */
 export interface Limits {
-  /** Of messages that are not complete, or came before their turn, beyond the window of 1 MiB. */
+  /** Of messages that are not complete, or came before their turn, beyond the window of 1 MiB, and one more for what they wait for. */
   readonly maxBytes: number
   /** Called when something cannot be read, does not fit, or is beyond the limit; it is dropped. */
   readonly onBad: () => void
@@ -175,9 +176,12 @@ export class Transfer {
 
   #receiveData(flags: number, body: Buffer): void {
     const { limits } = this
-    if (this.#receiving.held > MaxWindow + limits.maxBytes) return limits.onBad()
+    const piece = readData(flags, body)
+    // What the others wait for is taken for longer: without it they would wait for ever.
+    const room = ahead32(piece.tsn, this.#receiving.cumulative) === 1 ? 2 * MaxWindow : MaxWindow
+    if (this.#receiving.held > room + limits.maxBytes) return limits.onBad()
     // One that came already was not acknowledged as the other end sees it.
-    if (!this.#receiving.take(readData(flags, body))) this.#unacknowledged++
+    if (!this.#receiving.take(piece)) this.#unacknowledged++
   }
 
   /** At once when nothing is under way, and otherwise together with what else there is in this turn. */
@@ -215,6 +219,7 @@ export class Transfer {
     })
     packets.end()
     if (isFirstAgain || this.#timeoutAt === Infinity) this.#restartTimer()
+    this.#sending.tellLeft()
   }
 
   /** The clock for what is under way (section 6.3.2). It is only set anew where it would run out too late. */
