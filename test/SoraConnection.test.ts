@@ -222,6 +222,45 @@ describe("a connection that breaks", () => {
     }
   }
 
+  it.effect("has another token, and its metadata back, before calls that waited go through", () => {
+    const tokens: Array<Schema.Json | undefined> = []
+    return Effect.gen(function*() {
+      const sora = yield* TestSora
+      const next = yield* follow
+      yield* sora.disconnect(new SocketLost({}))
+      yield* next("Reconnecting")
+      const waiting = yield* Effect.forkChild(SoraRpc.SoraRpc.use((rpc) => rpc.call(Whoami)), {
+        startImmediately: true
+      })
+      yield* TestClock.adjust("1 second")
+      const { connectionId, number } = yield* next("Connected")
+      assert.strictEqual(number, 2)
+      assert.strictEqual(yield* Fiber.join(waiting), connectionId)
+      assert.deepStrictEqual(tokens, ["token 1", "put 1", "token 2", "put 2", "called"])
+    }).pipe(Effect.provide(layerTest({
+      reconnect: true,
+      metadata: Effect.sync(() => `token ${tokens.length < 2 ? 1 : 2}`),
+      authenticate: ({ metadata }) =>
+        Effect.sync(() => {
+          tokens.push(metadata)
+          return {}
+        }),
+      onConnected: ({ number }) => SoraRpc.putSignalingNotifyMetadata({ metadata: number }),
+      handlers: [
+        SoraMethod.handle(SoraMethod.PutSignalingNotifyMetadata, ({ metadata }) =>
+          Effect.sync(() => {
+            tokens.push(`put ${String(metadata)}`)
+            return metadata
+          })),
+        SoraMethod.handle(Whoami, (_, { connectionId }) =>
+          Effect.sync(() => {
+            tokens.push("called")
+            return connectionId
+          }))
+      ]
+    })))
+  })
+
   it.effect("fails calls at once where they are not to wait", () =>
     Effect.gen(function*() {
       const sora = yield* TestSora

@@ -421,3 +421,18 @@ describe("what comes before DTLS is up", () => {
     early.replay()
   })
 })
+
+describe("data that comes when SCTP has ended", () => {
+  for (const make of [plain, mended]) {
+    it(make === plain ? "throws in werift" : "is heard by nobody here", async () => {
+      const peers = [make(), make()] as const
+      await connected(...peers)
+      const [transport] = peers[0].dtlsTransports
+      await peers[0].sctpTransport!.sctp.stop()
+      const hear = () => transport!.dataReceiver(Buffer.from("late"))
+      if (make === plain) assert.throws(hear, /not a function/)
+      else hear()
+      await closeAll(...peers)
+    })
+  }
+})

@@ -352,12 +352,32 @@ export const holdData = ({ onData }: DtlsSocket): { readonly pass: () => void } 
 }
 
 /**
+ * Once SCTP has ended, werift hands data to nothing, which throws in the socket's
+ * own listener and ends the process. It is heard by nobody instead.
+ *
+ * Relies on: `dataReceiver`, which the end of SCTP sets to undefined.
+ *
+ * @internal
+ */
+export const hearNothingAfterEnd = (transport: RTCDtlsTransport): void => {
+  const nobody = () => {}
+  let receiver: RTCDtlsTransport["dataReceiver"] | undefined = transport.dataReceiver
+  Object.defineProperty(transport, "dataReceiver", {
+    get: () => receiver ?? nobody,
+    set(next) {
+      receiver = next
+    }
+  })
+}
+
+/**
  * Mends a transport whose end of DTLS is not made yet. Gives what ends it.
  *
  * @internal
  */
 export const mend = (transport: RTCDtlsTransport): () => void => {
   const early = hearEarly(transport)
+  hearNothingAfterEnd(transport)
   let held: { readonly pass: () => void } | undefined
   let stopRepeating = () => {}
   transport.onStateChange.subscribe((state) => {

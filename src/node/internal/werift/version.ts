@@ -21,7 +21,7 @@ const relied = {
     "iceTransports",
     "sctpTransport"
   ],
-  dtlsTransport: ["dtls", "iceTransport", "onStateChange"],
+  dtlsTransport: ["dataReceiver", "dtls", "iceTransport", "onStateChange"],
   iceAgent: [
     "protocols",
     "stunServer",
