@@ -35,7 +35,7 @@ const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 const ReadmeUrl = "ws://127.0.0.1:5000/signaling"
 
 const program = Effect.suspend(() => {
-  const programs = readFileSync(path("../../README.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)
+  const programs = readFileSync(path("../../docs/connecting.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)
   const found = Array.from(programs, ([, code]) => code!).find((code) => code.includes(ReadmeUrl))
   return found === undefined
     ? Effect.fail(new CannotServe({ text: `the README has no program that connects to ${ReadmeUrl}` }))
