@@ -1,7 +1,7 @@
 /**
  * Checks the package as users get it: what is in the tarball, `publint` and
  * `attw` on it, and a project that installs it, compiles every program of the
- * README and runs the first one.
+ * README and the documents, and runs the first one.
  */
 import { spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -25,7 +25,7 @@ try {
   const tarball = join(work, packed.filename)
   const files: ReadonlyArray<string> = packed.files.map(({ path }: { path: string }) => path)
   const strangers = files.filter((path) =>
-    !/^(package\.json|README\.md|LICENSE|CHANGELOG\.md|(src|dist)\/.*)$/.test(path)
+    !/^(package\.json|README(\.ja)?\.md|LICENSE|CHANGELOG\.md|AGENTS\.md|docs\/[\w-]+\.md|(src|dist)\/.*)$/.test(path)
   )
   if (strangers.length > 0) throw new Error(`the tarball has files that users do not need: ${strangers.join(", ")}`)
   log(`packed ${files.length} files, ${packed.size} bytes`)
@@ -63,9 +63,8 @@ try {
   )
   run("npm", ["install", "--loglevel=error", "--no-audit", "--no-fund"], project)
 
-  const programs = Array.from(
-    readFileSync(join(root, "README.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm),
-    ([, code]) => code!
+  const programs = ["README.md", "docs/calling.md", "docs/connecting.md", "docs/testing.md"].flatMap((document) =>
+    Array.from(readFileSync(join(root, document), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm), ([, code]) => code!)
   )
   programs.forEach((code, i) => writeFileSync(join(project, `program${i}.ts`), code))
   for (const module of ["nodenext", "preserve"]) {
@@ -86,7 +85,7 @@ try {
     )
     run(join(project, "node_modules", ".bin", "tsc"), ["-p", "tsconfig.json"], project)
   }
-  log(`all ${programs.length} programs of the README compile against the tarball`)
+  log(`all ${programs.length} programs of the README and the documents compile against the tarball`)
 
   const output = run(process.execPath, ["program0.ts"], project)
   if (!output.includes("metadata: { mood: 'busy' }")) throw new Error(`the README's first program printed:\n${output}`)

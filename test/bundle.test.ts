@@ -1,6 +1,6 @@
 /**
  * What a page loads of this library, bundled as Vite does it. The budget is
- * stated in the README; the figures are printed when it is exceeded.
+ * stated in docs/connecting.md; the figures are printed when it is exceeded.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { relative } from "node:path"

@@ -1,10 +1,10 @@
 /**
- * The README's program for a page, served on localhost beside a development
+ * The program for a page of docs/connecting.md, served on localhost beside a development
  * server, until SIGINT or SIGTERM:
  *
  *   npm run demo:browser
  *
- * The program is taken from the README itself, so that what stands there runs.
+ * The program is taken from the document itself, so that what stands there runs.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -31,14 +31,14 @@ class CannotServe extends Schema.TaggedError<CannotServe>()("CannotServe", { tex
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-/** The signaling URL in the README, in whose place comes that of the server beside it. */
+/** The signaling URL in the document, in whose place comes that of the server beside it. */
 const ReadmeUrl = "ws://127.0.0.1:5000/signaling"
 
 const program = Effect.suspend(() => {
   const programs = readFileSync(path("../../docs/connecting.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)
   const found = Array.from(programs, ([, code]) => code!).find((code) => code.includes(ReadmeUrl))
   return found === undefined
-    ? Effect.fail(new CannotServe({ text: `the README has no program that connects to ${ReadmeUrl}` }))
+    ? Effect.fail(new CannotServe({ text: `docs/connecting.md has no program that connects to ${ReadmeUrl}` }))
     : Effect.succeed(found)
 })
 
@@ -95,7 +95,7 @@ Command.make(
     return yield* Effect.never
   }, Effect.scoped)
 ).pipe(
-  Command.withDescription("Serve the README's page on localhost, beside a development server"),
+  Command.withDescription("Serve the page of docs/connecting.md on localhost, beside a development server"),
   Command.run({ version: "0.1.0" }),
   Effect.provide(NodeServices.layer),
   NodeRuntime.runMain({

@@ -1,5 +1,5 @@
 /**
- * The README's program for a page, as `npm run demo:browser` serves it.
+ * The program for a page of docs/connecting.md, as `npm run demo:browser` serves it.
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
