@@ -3,6 +3,7 @@
  * state of a connection, and of a `ConnectionLost`.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Schema from "effect/Schema"
 

@@ -5,6 +5,7 @@
  * {@link layerConstructor} through any other that follows the W3C API.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

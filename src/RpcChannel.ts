@@ -7,6 +7,7 @@
  * from the listener that received it; `Effect` begins one level up.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

@@ -8,6 +8,7 @@
  * required that some Sora release leaves out.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"

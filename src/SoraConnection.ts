@@ -10,6 +10,7 @@
  * connection fails. With `reconnect` it is then made again.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"

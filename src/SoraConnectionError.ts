@@ -3,6 +3,7 @@
  * query or credentials), the step and the mend; never metadata or SDP.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"

@@ -15,6 +15,7 @@
  * `Option.none`, and hurts nobody else.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

@@ -6,6 +6,7 @@
  * and 3.6).
  *
  * @since 0.1.0
+ * @module
  */
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"

@@ -8,6 +8,7 @@
  * knows are the values at the end of this module; `make` adds one of your own.
  *
  * @since 0.1.0
+ * @module
  */
 import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -117,6 +118,7 @@ export interface Caller {
  */
 export interface Handled<out R = never> {
   readonly method: Any
+  /** Gets the decoded params, and gives the result; what it fails with is the answer's error. */
   readonly handler: (params: any, caller: Caller) => Effect.Effect<unknown, ServerError, R>
 }
 
@@ -373,6 +375,7 @@ const putMetadata = /* @__NO_SIDE_EFFECTS__ */ <Metadata extends PureSchema, Res
  * @since 0.1.0
  */
 export const PutSignalingNotifyMetadata = /* @__PURE__ */ Object.assign(putMetadata(Schema.Json, Schema.Json), {
+  /** The method for metadata of this schema. */
   withMetadata: <Metadata extends PureSchema>(metadata: Metadata) =>
     putMetadata(metadata, orJson<Metadata["Type"]>(metadata))
 })
@@ -461,7 +464,10 @@ const withMetadata = <const Fields extends Readonly<Record<string, PureSchema>>>
  */
 export const PutSignalingNotifyMetadataItem = /* @__PURE__ */ Object.assign(
   putItem(itemParams(Schema.String, Schema.Json), Schema.Json),
-  { withMetadata }
+  {
+    /** The method for metadata of this struct. */
+    withMetadata
+  }
 )
 
 /**

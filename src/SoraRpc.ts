@@ -10,6 +10,7 @@
  * the connection is made again.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"

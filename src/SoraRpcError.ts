@@ -13,6 +13,7 @@
  * never contain params, results or metadata, which may hold secrets.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"

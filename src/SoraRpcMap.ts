@@ -22,6 +22,7 @@
  * is not replaced by another one.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"

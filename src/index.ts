@@ -2,6 +2,7 @@
  * `effect-sora-rpc`: calls to the RPC feature of the WebRTC SFU Sora.
  *
  * @since 0.1.0
+ * @module
  */
 export * as DisconnectReason from "./DisconnectReason.ts"
 export * as PeerConnection from "./PeerConnection.ts"

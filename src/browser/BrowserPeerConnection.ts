@@ -2,6 +2,7 @@
  * Peer connections in a page, through the browser's own WebRTC.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Layer from "effect/Layer"
 import * as PeerConnection from "../PeerConnection.ts"

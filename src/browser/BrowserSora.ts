@@ -3,6 +3,7 @@
  * through its `RTCPeerConnection`.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"

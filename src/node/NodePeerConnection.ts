@@ -2,6 +2,7 @@
  * Peer connections on Node, through werift.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Layer from "effect/Layer"
 import type { PeerConfig } from "werift"

@@ -4,6 +4,7 @@
  * werift.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"

@@ -3,6 +3,7 @@
  * Sora's authentication webhook decides (`sora-protocol.md` section 2.17).
  *
  * @since 0.1.0
+ * @module
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"

@@ -14,6 +14,7 @@
  * docstrings say where.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"

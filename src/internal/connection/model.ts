@@ -93,7 +93,7 @@ export interface Options<E = never, R = never, E2 = never, R2 = never>
   readonly maxInflatedBytes?: number | undefined
   /**
    * Whether a connection that broke is made again, and when: `true` for
-   * {@link reconnectSchedule}, or a schedule of your own, whose input is why the
+   * `SoraConnection.reconnectSchedule`, or a schedule of your own, whose input is why the
    * last attempt failed: errors of `metadata` and `onConnected` too. Default false.
    *
    * The first attempt comes after a second, which Sora needs to let the old
