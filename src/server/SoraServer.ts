@@ -37,6 +37,7 @@ import { detached } from "./internal/connection/detached.ts"
 import type { Services } from "./internal/connection/services.ts"
 import { disconnectedApi } from "./internal/ends.ts"
 import * as Faults from "./internal/faults.ts"
+import * as Inside from "./internal/inside.ts"
 import * as Listener from "./internal/listener.ts"
 import * as Methods from "./internal/methods.ts"
 import { DefaultHost, issueOfOptions, type Options, settingsOf } from "./internal/options.ts"
@@ -217,7 +218,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
         : use(connection)
     }))
 
-  return SoraServer.of({
+  return Inside.keep(rooms, SoraServer.of({
     url,
     apiUrl,
     connections: Effect.sync(() => rooms.joined().map(viewOf)),
@@ -247,7 +248,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
         return Effect.forEach(rooms.all(), ({ redraw }) => redraw, { discard: true })
       })),
     inject: (connectionId, fault) => withConnection(connectionId, ({ inject }) => inject(fault))
-  })
+  }))
 })
 
 const viewOf = ({ isSwitched, member }: Rooms.ServerConnection): Connection => ({
