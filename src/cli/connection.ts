@@ -19,6 +19,7 @@ import * as SoraConnection from "../SoraConnection.ts"
 import * as SoraRpc from "../SoraRpc.ts"
 import { type Failure, failureOf } from "./failure.ts"
 import * as Flags from "./flags.ts"
+import * as Format from "./recording/format.ts"
 import * as Recorder from "./recording/recorder.ts"
 import * as Redact from "./recording/redact.ts"
 
@@ -72,10 +73,14 @@ const layerOf = ({ rpc = {}, ...options }: NodeSora.Options, recorder: Recorder.
 /** Tells the recorder what comes, until the connection ends. */
 const follow = ({ changes, signaling }: SoraConnection.SoraConnection["Service"], recorder: Recorder.Recorder) =>
   Effect.all([
-    Stream.runForEach(signaling, (event) =>
-      Effect.sync(() => recorder.signaling({ ...event, message: event.message as Schema.JsonObject }))),
-    Stream.runForEach(changes, (state) =>
-      Effect.sync(() => recorder.state(state._tag, "reason" in state ? state.reason.message : undefined)))
+    Stream.runForEach(
+      signaling,
+      (event) => Effect.sync(() => recorder.signaling({ ...event, message: event.message as Schema.JsonObject }))
+    ),
+    Stream.runForEach(
+      changes,
+      (state) => Effect.sync(() => recorder.state(state._tag, "reason" in state ? state.reason.message : undefined))
+    )
   ], { concurrency: "unbounded", discard: true })
 
 /** A recorder as the flags ask for it. */
@@ -92,14 +97,15 @@ export const recorderOf = Effect.fnUntraced(function*(
 /** Connects, does it, and says goodbye whatever comes of it. */
 export const withConnection = <A, E, R>(
   flags: Flags.Connection,
-  use: (recorder: Recorder.Recorder) => Effect.Effect<A, E, R>,
+  /** `shown` is for what goes to stdout: all but secrets. */
+  use: (shown: Redact.Redactor) => Effect.Effect<A, E, R>,
   rpc: SoraRpc.Options = {}
 ): Effect.Effect<A, E | Failure, Exclude<R, SoraRpc.SoraRpc | SoraConnection.SoraConnection>> =>
   Effect.scoped(Effect.gen(function*() {
     const { options, secrets } = yield* Flags.optionsOf(flags)
     const recorder = yield* recorderOf(flags, secrets)
     const scope = yield* Scope.make()
-    const exit = yield* Effect.gen(function*() {
+    const made = yield* Effect.gen(function*() {
       const context = yield* Effect.mapError(
         Layer.buildWithScope(layerOf({ ...options, rpc }, recorder), scope),
         failureOf
@@ -109,12 +115,13 @@ export const withConnection = <A, E, R>(
       )
       return { context, following }
     }).pipe(Effect.onError(() => Scope.close(scope, Exit.void)))
-    return yield* Effect.provideContext(use(recorder), exit.context).pipe(
+    const shown = Redact.make({ secrets, keep: Format.Redactable.literals })
+    return yield* Effect.provideContext(use(shown), made.context).pipe(
       Effect.onExit(() =>
         Effect.andThen(
           Scope.close(scope, Exit.void),
           // The streams end with the connection: the goodbye is written down too.
-          Effect.timeoutOption(Fiber.await(exit.following), "2 seconds")
+          Effect.timeoutOption(Fiber.await(made.following), "2 seconds")
         )
       )
     ) as Effect.Effect<A, E, Exclude<R, SoraRpc.SoraRpc | SoraConnection.SoraConnection>>

@@ -79,7 +79,11 @@ export const main = (args: ReadonlyArray<string>): void => {
     }),
     Effect.tapError((error) => error instanceof Failure ? Console.error(format(error, form)) : Effect.void),
     Effect.provide(
-      Layer.mergeAll(NodeServices.layer, CliOutput.layerPresenter(presenter(form)), Layer.succeed(Logger.LogToStderr, true))
+      Layer.mergeAll(
+        NodeServices.layer,
+        CliOutput.layerPresenter(presenter(form)),
+        Layer.succeed(Logger.LogToStderr, true)
+      )
     ),
     NodeRuntime.runMain({
       disableErrorReporting: true,

@@ -85,8 +85,14 @@ export const call = Command.make(
   Command.withDescription("Call a method and print its result as JSON"),
   Command.withExamples([
     { command: `sora-rpc call ${to} ${mood}`, description: "Set one item of this connection's metadata" },
-    { command: `SORA_ACCESS_TOKEN=… sora-rpc call ${to} RequestSimulcastRid @params.json`, description: "With a token, and params from a file" },
-    { command: `echo '{"value":123}' | sora-rpc call ${to} example.method -`, description: "A method of your own, params from stdin" }
+    {
+      command: `SORA_ACCESS_TOKEN=… sora-rpc call ${to} RequestSimulcastRid @params.json`,
+      description: "With a token, and params from a file"
+    },
+    {
+      command: `echo '{"value":123}' | sora-rpc call ${to} example.method -`,
+      description: "A method of your own, params from stdin"
+    }
   ])
 )
 
@@ -95,10 +101,13 @@ export const notify = Command.make(
   { method, params, ...Flags.connection },
   Effect.fnUntraced(function*({ method, params, ...connection }) {
     const parsed = yield* parseParams(params)
-    yield* withConnection(connection, () =>
-      SoraRpc.SoraRpc.use((rpc) =>
-        Effect.flatMap(rpc.methods, (methods) => rpc.notify(resolve(method, methods), parsed))
-      ).pipe(Effect.mapError(failureOf)))
+    yield* withConnection(
+      connection,
+      () =>
+        SoraRpc.SoraRpc.use((rpc) =>
+          Effect.flatMap(rpc.methods, (methods) => rpc.notify(resolve(method, methods), parsed))
+        ).pipe(Effect.mapError(failureOf))
+    )
   })
 ).pipe(
   Command.withDescription("Send a notification: the server acts on it and never answers, not even with an error"),

@@ -26,7 +26,11 @@ const describe = (granted: string, withSchema: boolean): Schema.JsonObject => {
     known: known !== undefined,
     ...(known === undefined || !withSchema
       ? {}
-      : { params: jsonSchemaOf(known.params), result: jsonSchemaOf(known.result) })
+      // Sora refuses params with members that it does not know; a result may have more of them.
+      : {
+        params: { ...(jsonSchemaOf(known.params) as object), additionalProperties: false },
+        result: jsonSchemaOf(known.result)
+      })
   }
 }
 

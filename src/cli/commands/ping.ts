@@ -1,9 +1,9 @@
 /**
  * `ping`: round trips over the `rpc` channel.
  */
-import * as Clock from "effect/Clock"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as SoraRpc from "../../SoraRpc.ts"
@@ -74,7 +74,7 @@ export const ping = Command.make(
       connection,
       () =>
         Effect.gen(function*() {
-          for (let i = 0; count === 0 || i < count; i++) {
+          for (let i = 0; i < (count === 0 ? Infinity : count); i++) {
             if (i > 0) yield* Effect.sleep(interval)
             yield* once
           }
@@ -82,13 +82,18 @@ export const ping = Command.make(
       { checkMethods: false }
     )
     if (times.length === 0 && sent > 0) {
-      return yield* new Failure({ error: "TimeoutError", text: "nothing was answered", exitCode: ExitCode.TimeoutError })
+      return yield* new Failure({
+        error: "TimeoutError",
+        text: "nothing was answered",
+        exitCode: ExitCode.TimeoutError
+      })
     }
   })
 ).pipe(
   Command.withDescription("Measure round trips over the rpc channel, with calls of a method that no server has"),
   Command.withExamples([{
-    command: "sora-rpc ping --count 100 --interval '50 millis' --signaling-url ws://127.0.0.1:5000/signaling --channel-id lobby",
+    command:
+      "sora-rpc ping --count 100 --interval '50 millis' --signaling-url ws://127.0.0.1:5000/signaling --channel-id lobby",
     description: "A hundred of them"
   }])
 )

@@ -39,5 +39,8 @@ export const replay = Command.make(
   }, Effect.scoped)
 ).pipe(
   Command.withDescription("Serve a recording: a server with its grants that answers, notifies and pushes as recorded"),
-  Command.withExamples([{ command: "sora-rpc replay session.jsonl --port 5000", description: "In place of the Sora that was recorded" }])
+  Command.withExamples([{
+    command: "sora-rpc replay session.jsonl --port 5000",
+    description: "In place of the Sora that was recorded"
+  }])
 )

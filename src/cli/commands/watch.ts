@@ -56,12 +56,11 @@ export const watch = Command.make(
     if (unknown !== undefined) return yield* badUsage("--type", `${unknown} is none of ${types.join(", ")}`)
     yield* endsByInterrupt
     yield* withConnection(
-      // What is metadata is what one watches for.
       connection,
-      ({ redactor }) =>
+      (shown) =>
         Effect.gen(function*() {
           const session = yield* SoraConnection.SoraConnection
-          const wanted = Stream.filter(lines(session, redactor), (line) => type.includes(line.type))
+          const wanted = Stream.filter(lines(session, shown), (line) => type.includes(line.type))
           const ended = yield* Stream.runForEach(
             Option.isNone(count) ? wanted : Stream.take(wanted, count.value),
             (line) => write(line, () => JSON.stringify(line))
@@ -88,6 +87,9 @@ export const watch = Command.make(
       command: "sora-rpc watch --type notify --signaling-url ws://127.0.0.1:5000/signaling --channel-id lobby",
       description: "Who comes and goes"
     },
-    { command: "sora-rpc watch --type push --count 1 --timeout '10 seconds'", description: "Wait for a push; where to connect is in SORA_* variables" }
+    {
+      command: "sora-rpc watch --type push --count 1 --timeout '10 seconds'",
+      description: "Wait for a push; where to connect is in SORA_* variables"
+    }
   ])
 )

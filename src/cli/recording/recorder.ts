@@ -9,7 +9,7 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { closeSync, openSync, writeSync } from "node:fs"
 import { Version } from "../../internal/version.ts"
-import { type Failure, badUsage } from "../failure.ts"
+import { badUsage, type Failure } from "../failure.ts"
 import * as Format from "./format.ts"
 import * as Redact from "./redact.ts"
 

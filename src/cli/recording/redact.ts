@@ -35,7 +35,8 @@ export const secretsIn = (json: unknown, name = ""): ReadonlyArray<string> =>
 const isAddress = (text: string): boolean => {
   const octets = text.split(".")
   if (octets.length === 4 && octets.every((octet) => /^\d{1,3}$/.test(octet) && Number(octet) < 256)) return true
-  return text.includes(":") && /^[\da-f:.]+$/i.test(text) && text.split(":").length > 2 && URL.canParse(`http://[${text}]`)
+  return text.includes(":") && /^[\da-f:.]+$/i.test(text) && text.split(":").length > 2 &&
+    URL.canParse(`http://[${text}]`)
 }
 
 /** Texts in which an address may stand: an SDP, a candidate, a URL. */

@@ -77,7 +77,9 @@ export const scriptOf = Effect.fnUntraced(function*({ lines }: Recording): Effec
       }
     }
   }
-  if (offer === undefined) return yield* new InvalidRecording({ issue: "it has no offer, so that no connection was made" })
+  if (offer === undefined) {
+    return yield* new InvalidRecording({ issue: "it has no offer, so that no connection was made" })
+  }
   const decoded = yield* Effect.mapError(
     decodeOffer(offer),
     () => new InvalidRecording({ issue: "its offer is none of Sora" })
@@ -87,8 +89,11 @@ export const scriptOf = Effect.fnUntraced(function*({ lines }: Recording): Effec
 
 /** Without the order of members, which says nothing. */
 const canonical = (json: Json): string =>
-  JSON.stringify(json, (_, value) =>
-    isObject(value) ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1)) : value)
+  JSON.stringify(
+    json,
+    (_, value) =>
+      isObject(value) ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1)) : value
+  )
 
 /** Ids stand in members that are named so; elsewhere the same text is something else. */
 const renamed = (json: Json, names: ReadonlyMap<string, string>, name = ""): Json =>
