@@ -44,6 +44,10 @@ export class Failure extends Schema.TaggedError<Failure>()("Failure", {
 export const badUsage = (what: string, mend: string): Failure =>
   new Failure({ error: "BadUsage", text: `${what}: ${mend}`, exitCode: ExitCode.BadUsage })
 
+/** {@link badUsage} where the text says by itself what it is about. */
+export const badCommandLine = (text: string): Failure =>
+  new Failure({ error: "BadUsage", text, exitCode: ExitCode.BadUsage })
+
 /** What a connection or a call failed with. */
 export const failureOf = (error: SoraConnectionError | SoraRpcError): Failure => {
   const { reason } = error._tag === "TimeoutError" ? { reason: undefined } : error

@@ -49,11 +49,12 @@ export const choice = <const Choices extends ReadonlyArray<string>>(
 
 const listOf = (value: string) => value.split(/[\s,]+/).filter((part) => part !== "")
 
-/** One that may be given again; the variable has a list of them, with commas. */
+/** One that may be given again, or with commas; as the variable has it. */
 export const list = (name: string, description: string) =>
   Flag.String(name).pipe(
     Flag.withDescription(described(name, description)),
     Flag.atLeast(1),
+    Flag.map((values) => values.flatMap(listOf)),
     Flag.withFallbackConfig(Config.map(Config.String(variableOf(name)), listOf))
   )
 
@@ -62,7 +63,7 @@ export const duration = (name: string, description: string) =>
   text(name, description).pipe(
     Flag.filterMap(
       (value) => Duration.fromInput(value as Duration.Input),
-      () => "is no duration; write '300 millis', '5 seconds' or '1 minute'"
+      () => "a duration, such as '300 millis', '5 seconds' or '1 minute'"
     )
   )
 

@@ -23,7 +23,7 @@ import { record } from "./commands/record.ts"
 import { replay } from "./commands/replay.ts"
 import { serve } from "./commands/serve.ts"
 import { watch } from "./commands/watch.ts"
-import { asFailure, badUsage, Failure, format } from "./failure.ts"
+import { asFailure, badCommandLine, Failure, format } from "./failure.ts"
 import { isEndedByInterrupt, OutputFlag } from "./output.ts"
 
 const soraRpc = Command.make("sora-rpc").pipe(
@@ -61,7 +61,7 @@ const presenter = (form: "json" | "pretty"): CliOutput.Presenter => ({
         const text = error.message.trim()
         return Console.error(
           form === "json"
-            ? format(badUsage(error._tag, text), "json")
+            ? format(badCommandLine(text), "json")
             : `${text}\nSee ${event.commandPath.join(" ")} --help`
         )
       }, { discard: true })

@@ -1,127 +1,18 @@
 /**
- * `doctor`: step by step to a connection, then what of our guesses holds.
+ * `doctor`: what works, what is granted, and what of our guesses about Sora
+ * holds.
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as Schema from "effect/Schema"
-import { Version } from "../../internal/version.ts"
-import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import { recorderOf } from "../connection.ts"
-import * as Guesses from "../doctor/guesses.ts"
-import { reach } from "../doctor/reach.ts"
+import { diagnose } from "../doctor/diagnose.ts"
 import * as Report from "../doctor/report.ts"
-import * as Session from "../doctor/session.ts"
-import { cannot, ExitCode, Failure } from "../failure.ts"
 import * as Flags from "../flags.ts"
-import { form, note, progress } from "../output.ts"
-import { NoMethod } from "./ping.ts"
+import { note, progress, write as print } from "../output.ts"
 
-const Order = ["WebSocket", "authentication", "offer", "ICE", "DTLS", "DataChannels", "compression", "rpc"] as const
-
-type Stage = (typeof Order)[number]
-
-/** Where a connection that could not be made stood, by what was seen of it. */
-const stageOf = ({ reason }: SoraConnectionError, seen: Session.Seen): Stage => {
-  if (reason._tag === "InvalidMessage") return "offer"
-  if (seen.opened === 0) return "WebSocket"
-  if (seen.offer === undefined) return reason._tag === "Refused" ? "authentication" : "offer"
-  if (!seen.peerStates.includes("connecting") && !seen.peerStates.includes("connected")) {
-    return reason._tag === "NegotiationFailed" ? "offer" : "ICE"
-  }
-  return seen.peerStates.includes("connected") ? "DataChannels" : "ICE"
-}
-
-const mendOf = (stage: Stage, { reason }: SoraConnectionError, seen: Session.Seen): string =>
-  stage === "offer" && seen.offer === undefined && seen.opened > 0
-    ? `${reason.message}; a WebSocket is there, but nothing of Sora on it: is the path right, is it a Sora?`
-    : stage === "WebSocket" && /\b(?:40\d|30\d|426|5\d\d)\b/.test(reason.message)
-    ? `${reason.message}; something else answers there, or the path is wrong (Sora's is /signaling)`
-    : reason.message
-
-/** The candidate pair in use: its types say over which path. */
-const pathOf = Effect.fnUntraced(function*({ connection }: Session.Session) {
-  const peer = yield* connection.peerConnection
-  const stats = yield* Effect.option(Effect.tryPromise(() => peer.getStats()))
-  const reports: Array<any> = []
-  if (stats._tag === "Some") stats.value.forEach((report) => reports.push(report))
-  const pairs = reports.filter(({ type }) => type === "candidate-pair")
-  const pair = pairs.find(({ nominated, state }) => nominated === true && state === "succeeded") ??
-    pairs.find(({ state }) => state === "succeeded")
-  const candidate = (id: unknown) => reports.find((report) => report.id === id)
-  const [local, remote] = [candidate(pair?.localCandidateId), candidate(pair?.remoteCandidateId)]
-  const transport = reports.find(({ type }) => type === "transport")
-  return {
-    path: local === undefined
-      ? "connected; over which path is not told"
-      : `${local.candidateType} to ${remote?.candidateType ?? "?"}${
-        local.protocol === undefined ? "" : ` over ${local.protocol}`
-      }`,
-    dtls: [transport?.dtlsState, transport?.tlsVersion, transport?.dtlsCipher]
-      .filter((part) => typeof part === "string")
-      .join(", ") || "connected"
-  }
-})
-
-const describeIce = (offer: Schema.JsonObject): string => {
-  const config: any = offer.config ?? {}
-  const urls: ReadonlyArray<string> = (Array.isArray(config.iceServers) ? config.iceServers : [])
-    .flatMap((server: any) => [server?.urls].flat())
-    .map(String)
-  const count = (scheme: string) => urls.filter((url) => url.startsWith(scheme)).length
-  return `${count("stun")} STUN, ${count("turn")} TURN URLs, policy ${config.iceTransportPolicy ?? "all"}`
-}
-
-const ok = (step: string, detail: string): Report.Step => ({ step, outcome: "ok", detail })
-const fault = (step: string, detail: string): Report.Step => ({ step, outcome: "fault", detail })
-
-/** The steps of a connection that is up. */
-const stepsOf = Effect.fnUntraced(function*(session: Session.Session) {
-  const { connection, raw, seen } = session
-  const offer = seen.offer ?? {}
-  const offered: ReadonlyArray<any> = Array.isArray(offer.data_channels) ? offer.data_channels : []
-  const labels = offered.map(({ label }) => String(label))
-  const missing = labels.filter((label) => !seen.opening.includes(label))
-  const { dtls, path } = yield* pathOf(session)
-  const hasRpc = seen.opening.includes("rpc")
-  const answer = hasRpc
-    ? yield* raw.ask(JSON.stringify({ jsonrpc: "2.0", id: 1, method: NoMethod }), (json) => json?.id === 1, "5 seconds")
-    : undefined
-  const wrong = offered.filter(({ compress, label }) => {
-    const forms = seen.forms.get(label)
-    return forms !== undefined && compress === true && (forms.has("text") || forms.has("binary"))
-  })
-  const compressed = offered.filter(({ compress }) => compress === true).map(({ label }) => String(label))
-  const methods = connection.transport.methodsUnsafe()
-  const steps: ReadonlyArray<Report.Step> = [
-    ok("WebSocket", `open${seen.redirects === 0 ? "" : `, after ${seen.redirects} redirects`}`),
-    ok("authentication", "accepted"),
-    ok("offer", `Sora ${String(offer.version ?? "of a version that it does not tell")}; ${describeIce(offer)}`),
-    ok("ICE", path),
-    ok("DTLS", dtls),
-    missing.length === 0
-      ? ok("DataChannels", seen.opening.filter((label) => label !== "switched").join(", ") || "none")
-      : fault("DataChannels", `offered and not open: ${missing.join(", ")}`),
-    wrong.length > 0
-      ? fault("compression", `not zlib, although the offer says so: ${wrong.map(({ label }) => label).join(", ")}`)
-      : ok("compression", compressed.length === 0 ? "none" : `zlib on ${compressed.join(", ")}`),
-    !hasRpc
-      ? fault("rpc", "no rpc channel: data_channel_rpc of sora.conf, and DataChannel signaling, are needed")
-      : answer === undefined
-      ? fault("rpc", "a call was not answered within 5 s")
-      : ok("rpc", "a call is answered"),
-    methods.length === 0
-      ? fault("grants", "no method: the authentication grants them as rpc_methods")
-      : ok("grants", `${methods.length} methods`)
-  ]
-  return { steps, methods }
-})
-
-const skipped = (from: number) =>
-  [...Order, "grants"].slice(from).map((step): Report.Step => ({ step, outcome: "skipped", detail: "" }))
+const Signs = { ok: "✓", fault: "✗", skipped: "–" } as const
 
 export const doctor = Command.make(
   "doctor",
@@ -138,90 +29,29 @@ export const doctor = Command.make(
   Effect.fnUntraced(function*({ write, ...flags }) {
     const { options, secrets } = yield* Flags.optionsOf(flags)
     const recorder = yield* recorderOf(flags, secrets)
-    const url = options.signalingUrls[0]!
-    const base = {
-      by: `effect-sora-rpc ${Version}`,
-      runtime: `Node.js ${process.versions.node}, werift`,
-      url: recorder.redactor.text(url.replace(/[?#].*$/s, ""))
-    }
-    const print = (report: Omit<Report.Report, keyof typeof base>) =>
-      Effect.flatMap(form, (form) => {
-        const whole = { ...base, ...report }
-        return Console.log(form === "json" ? JSON.stringify(Report.toJson(whole)) : Report.toMarkdown(whole))
-      })
-    const tell = (step: Report.Step) => {
-      const line = `${step.outcome === "ok" ? "✓" : step.outcome === "fault" ? "✗" : "–"} ${step.step}: ${step.detail}`
-      recorder.note(line)
-      return Effect.andThen(progress(""), note(recorder.redactor.text(line)))
-    }
-
-    yield* progress("looking for the server")
-    const reached = yield* reach(url)
-    yield* Effect.forEach(reached, tell, { discard: true })
-    const unreached = reached.find(({ outcome, step }) => outcome === "fault" && step !== "TLS")
-    if (unreached !== undefined) {
-      yield* print({ steps: [...reached, ...skipped(0)], grants: [], findings: [] })
-      return yield* unreached.step === "URL"
-        ? new Failure({ error: "BadUsage", text: `--signaling-url: ${unreached.detail}`, exitCode: ExitCode.BadUsage })
-        : cannot("Unreachable", unreached.detail)
-    }
-
-    yield* progress("connecting")
-    const seen = Session.nothing()
-    const opened = yield* Effect.exit(Session.open(options, recorder, seen))
-    if (Exit.isFailure(opened)) {
-      const error = yield* Effect.flip(Effect.failCause(opened.cause))
-      const stage = stageOf(error, seen)
-      const at = Order.indexOf(stage)
-      const failed = fault(stage, mendOf(stage, error, seen))
-      yield* tell(failed)
-      const before = Order.slice(0, at).map((step) => ok(step, ""))
-      yield* print({ steps: [...reached, ...before, failed, ...skipped(at + 1)], grants: [], findings: [] })
-      return yield* error.reason._tag === "InvalidOptions"
-        ? new Failure({ error: "BadUsage", text: error.message, exitCode: ExitCode.BadUsage })
-        : cannot(error.reason._tag, failed.detail)
-    }
-
-    // A probe may cost the connection; then there is another one, a few times.
-    let current: Session.Session | undefined = opened.value
-    let attempts = 0
-    const session = Effect.gen(function*() {
-      if (current !== undefined && (yield* current.over) === undefined) return current
-      if (current !== undefined) yield* current.close
-      current = undefined
-      if (attempts++ >= 5) return undefined
-      const again = yield* Effect.exit(Session.open(options, recorder))
-      if (Exit.isSuccess(again)) current = again.value
-      return current
-    })
-    const close = Effect.suspend(() => current?.close ?? Effect.void)
-
-    yield* Effect.gen(function*() {
-      const { methods, steps } = yield* stepsOf(opened.value)
-      yield* Effect.forEach(steps, tell, { discard: true })
-      const findings = yield* Guesses.tryAll(
-        { options, recorder, session, granted: methods, write, hasRpc: seen.opening.includes("rpc") },
-        seen,
-        (done, of) => progress(`trying what is not known: ${done} of ${of}`)
-      )
-      yield* progress("")
-      for (const finding of findings) recorder.note(`${finding.verdict}: ${finding.about}`, { ...finding })
-      yield* print({ steps: [...reached, ...steps], grants: methods, findings })
-      const unwell = [...reached, ...steps].filter(({ outcome }) => outcome === "fault")
-      if (unwell.length > 0) {
-        return yield* new Failure({
-          error: "Unwell",
-          text: unwell.map(({ detail, step }) => `${step}: ${detail}`).join("; "),
-          exitCode: ExitCode.Unwell
-        })
+    const { failure, report } = yield* diagnose({
+      options,
+      recorder,
+      write,
+      teller: {
+        progress,
+        step: ({ detail, outcome, step }) =>
+          Effect.andThen(
+            progress(""),
+            note(recorder.redactor.text(`${Signs[outcome]} ${step}${detail === "" ? "" : `: ${detail}`}`))
+          )
       }
-    }).pipe(Effect.ensuring(close))
+    })
+    yield* progress("")
+    yield* print(Report.toJson(report), () => Report.toMarkdown(report))
+    if (failure !== undefined) return yield* failure
   }, Effect.scoped)
 ).pipe(
   Command.withDescription(
     "Connect step by step, say what works, what is granted and which of our guesses about Sora hold, and print a report " +
       "that can be pasted into an issue. Changes nothing without --write"
   ),
+  Command.withShortDescription("Say what works against a Sora, what it grants, and which of our guesses hold"),
   Command.withExamples([
     {
       command:

@@ -31,11 +31,13 @@ const decodeFaults = Effect.fnUntraced(function*(text: string) {
   return { ...faults, seed: faults.seed ?? (yield* Random.nextIntBetween(0, 2 ** 31)) }
 })
 
+const emptySecret = badUsage("SORA_JWT_SECRET", "it is empty: anybody can sign with nothing")
+
 const makeAuthenticate = (secret: Redacted.Redacted<string> | undefined) =>
-  Effect.try({
-    try: () => SoraAuth.jwtClaims({ secret }),
-    catch: () => badUsage("SORA_JWT_SECRET", "it is empty: anybody can sign with nothing")
-  })
+  // An empty variable is none to `Config`; here it is a mistake that would open the server.
+  secret === undefined && process.env["SORA_JWT_SECRET"] === ""
+    ? Effect.fail(emptySecret)
+    : Effect.try({ try: () => SoraAuth.jwtClaims({ secret }), catch: () => emptySecret })
 
 export const serve = Command.make(
   "serve",
