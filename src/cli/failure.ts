@@ -40,9 +40,12 @@ export class Failure extends Schema.TaggedError<Failure>()("Failure", {
   }
 }
 
+/** A line for each failure: what names the path of a member has lines of its own. */
+const oneLine = (text: string) => text.replace(/\s*\n\s*/g, " ")
+
 /** Something in the command line, or in what it names, that cannot be used; `mend` never repeats what may be a secret. */
 export const badUsage = (what: string, mend: string): Failure =>
-  new Failure({ error: "BadUsage", text: `${what}: ${mend}`, exitCode: ExitCode.BadUsage })
+  new Failure({ error: "BadUsage", text: oneLine(`${what}: ${mend}`), exitCode: ExitCode.BadUsage })
 
 /** {@link badUsage} where the text says by itself what it is about. */
 export const badCommandLine = (text: string): Failure =>
@@ -53,7 +56,7 @@ export const failureOf = (error: SoraConnectionError | SoraRpcError): Failure =>
   const { reason } = error._tag === "TimeoutError" ? { reason: undefined } : error
   return new Failure({
     error: error._tag,
-    text: error._tag === "Disconnected" ? `${error.message} (${error.reason.message})` : error.message,
+    text: oneLine(error._tag === "Disconnected" ? `${error.message} (${error.reason.message})` : error.message),
     // Options are checked before anything is dialled.
     exitCode: reason?._tag === "InvalidOptions" ? ExitCode.BadUsage : ExitCode[error._tag],
     ...("code" in error ? { code: error.code } : {}),
@@ -63,7 +66,7 @@ export const failureOf = (error: SoraConnectionError | SoraRpcError): Failure =>
 
 /** The server or another thing of this machine could not be had. */
 export const cannot = (error: string, text: string): Failure =>
-  new Failure({ error, text, exitCode: ExitCode.SoraConnectionError })
+  new Failure({ error, text: oneLine(text), exitCode: ExitCode.SoraConnectionError })
 
 /** A failure as it is written to stderr. */
 export const format = ({ code, data, error, exitCode, text }: Failure, as: "json" | "pretty"): string =>

@@ -112,7 +112,8 @@ const stepsOf = Effect.fnUntraced(function*(session: Session.Session) {
       ? fault("grants", "no method: the authentication grants them as rpc_methods")
       : ok("grants", `${methods.length} methods`)
   ]
-  return { steps, methods }
+  const obstacle = !hasRpc ? "there is no rpc channel" : answer === undefined ? "calls are not answered" : undefined
+  return { steps, methods, obstacle }
 })
 
 const skipped = (from: number) =>
@@ -198,10 +199,10 @@ export const diagnose = Effect.fnUntraced(function*<R>(
   })
 
   return yield* Effect.gen(function*() {
-    const { methods, steps } = yield* stepsOf(opened.success)
+    const { methods, obstacle, steps } = yield* stepsOf(opened.success)
     yield* Effect.forEach(steps, tell, { discard: true })
     const findings = yield* Guesses.tryAll(
-      { options, recorder, session, granted: methods, write, hasRpc: seen.opening.includes("rpc") },
+      { options, recorder, session, granted: methods, write, obstacle },
       seen,
       (done, of) => teller.progress(`trying what is not known: ${done} of ${of}`)
     )

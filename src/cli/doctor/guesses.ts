@@ -25,8 +25,8 @@ interface Context {
   readonly granted: ReadonlyArray<string>
   /** May state be changed? */
   readonly write: boolean
-  /** Whether there is an `rpc` channel to try anything on. */
-  readonly hasRpc: boolean
+  /** Why nothing can be tried on the `rpc` channel. */
+  readonly obstacle: string | undefined
 }
 
 type Probe = (context: Context) => Effect.Effect<ReadonlyArray<Finding>>
@@ -81,7 +81,7 @@ const over = (
 ): Probe =>
 (context) =>
   Effect.gen(function*() {
-    if (!context.hasRpc) return [notTried(row, about, guess, "there is no rpc channel")]
+    if (context.obstacle !== undefined) return [notTried(row, about, guess, context.obstacle)]
     const session = yield* context.session
     if (session === undefined) return [notTried(row, about, guess, "there is no connection any more")]
     context.recorder.note(`trying: ${about}`)
@@ -364,40 +364,43 @@ const changing: ReadonlyArray<Probe> = [
 
 // ---------------------------------------------------------------- what was seen on the way
 
-const seenOf = (seen: Seen, { granted }: Context): ReadonlyArray<Finding> => {
-  const { offer } = seen
-  const offered: ReadonlyArray<any> = Array.isArray(offer?.data_channels) ? offer.data_channels : []
+const seenOf = (seen: Seen, context: Context): ReadonlyArray<Finding> => {
+  const { granted } = context
+  const offer = seen.offer ?? {}
+  const offered: ReadonlyArray<any> = Array.isArray(offer.data_channels) ? offer.data_channels : []
   const rpc = offered.find(({ label }) => label === "rpc")
-  const forms = [...seen.forms.get("rpc") ?? []].join(" and ") || "nothing came"
+  const frames = [...seen.forms.get("rpc") ?? []]
   const opened = seen.opening.indexOf("rpc")
   const switched = seen.opening.indexOf("switched")
-  const gaps = seen.pings.slice(1).map((at, i) => at - seen.pings[i]!)
-  const known = new Set(Object.keys(offer === undefined ? {} : Signaling.encodeServerMessage(decodedOffer(offer))))
-  const strange = Object.keys(offer ?? {}).filter((name) => !known.has(name))
+  const gaps = seen.pings.slice(1).map((at, i) => at - seen.pings[i]!).toSorted((a, b) => a - b)
+  const known = Object.keys(Signaling.encodeServerMessage(decodedOffer(offer)))
+  const strange = Object.keys(offer).filter((name) => !known.includes(name))
+  const ofRpc = (row: number, about: string, guess: string, observe: () => string) =>
+    rpc === undefined || opened < 0
+      ? notTried(row, about, guess, "there is no rpc channel")
+      : tried(row, about, guess, observe())
+  const ofGrants = (row: number, about: string, guess: string, observe: () => string) =>
+    granted.length === 0 ? notTried(row, about, guess, "nothing is granted") : tried(row, about, guess, observe())
   return [
-    tried(17, "compress of rpc in the offer", "true", String(rpc?.compress ?? "no rpc channel")),
-    tried(17, "direction of rpc in the offer", "sendrecv", String(rpc?.direction ?? "none")),
     tried(
       17,
       "the order of data_channels",
       "signaling, notify, push, stats, rpc",
       offered.map(({ label }) => String(label)).filter((label) => !label.startsWith("#")).join(", ")
     ),
-    tried(17, "frames of the server on rpc", rpc?.compress === false ? "text" : "zlib", forms),
-    tried(
+    ofRpc(17, "compress of rpc in the offer", "true", () => String(rpc.compress)),
+    ofRpc(17, "direction of rpc in the offer", "sendrecv", () => String(rpc.direction)),
+    frames.length === 0
+      ? notTried(17, "frames of the server on rpc", "zlib", "none came")
+      : tried(17, "frames of the server on rpc", rpc?.compress === true ? "zlib" : "text", frames.join(" and ")),
+    ofRpc(
       19,
       "when rpc opens",
       "before switched",
-      opened < 0
-        ? "never"
-        : switched < 0
-        ? "switched did not come"
-        : opened < switched
-        ? "before switched"
-        : "after switched"
+      () => switched < 0 ? "switched did not come" : opened < switched ? "before switched" : "after switched"
     ),
-    [...seen.arrivals].includes("re-offer")
-      ? tried(18, "a re-offer", "without rpc_methods and data_channels", "one came; see the transcript")
+    seen.arrivals.includes("re-offer")
+      ? tried(18, "a re-offer", "none without a change", "one came")
       : notTried(18, "a re-offer", "without rpc_methods and data_channels", "none came"),
     tried(
       27,
@@ -409,30 +412,28 @@ const seenOf = (seen: Seen, { granted }: Context): ReadonlyArray<Finding> => {
         ? "the channel without methods"
         : "both"
     ),
-    tried(
+    ofGrants(
       28,
       "versions of what is granted",
       "2025.2.0",
-      Array.from(new Set(granted.map((method) => method.includes("/") ? method.split("/")[0]! : "none"))).join(", ")
+      () =>
+        Array.from(new Set(granted.map((method) => method.includes("/") ? method.split("/")[0]! : "none"))).join(", ")
     ),
-    tried(
+    ofGrants(
       29,
       "the two metadata methods",
       "granted",
-      ["PutSignalingNotifyMetadata", item].every((name) => grantOf({ granted } as Context, name) !== undefined)
-        ? "granted"
-        : "not granted, by the authentication or without signaling_notify_metadata_ext"
+      () =>
+        ["PutSignalingNotifyMetadata", item].every((name) => grantOf(context, name) !== undefined)
+          ? "granted"
+          : "not granted, by the authentication or without signaling_notify_metadata_ext"
     ),
+    tried(null, "ignore_disconnect_websocket of the offer", "false", String(offer.ignore_disconnect_websocket)),
     tried(null, "redirects before the offer", "0", String(seen.redirects)),
     tried(null, "members of the offer that we do not know", "none", strange.join(", ") || "none"),
     gaps.length === 0
       ? notTried(24, "the time between pings", "5 s", "fewer than two came")
-      : tried(
-        24,
-        "the time between pings",
-        "5 s",
-        `${Math.round(gaps.toSorted((a, b) => a - b)[gaps.length >> 1]! / 100) / 10} s`
-      )
+      : tried(24, "the time between pings", "5 s", `${Math.round(gaps[gaps.length >> 1]! / 100) / 10} s`)
   ]
 }
 
@@ -566,7 +567,9 @@ export const tryAll = Effect.fnUntraced(function*<R>(
   const asked = session?.raw.frames.map(parseQuietly).filter((json) => isObject(json) && "method" in json).length ?? 0
   return [
     ...seenOf(first, context),
-    tried(20, "requests of the server on rpc", "none", asked === 0 ? "none" : `${asked}; see the transcript`),
+    context.obstacle === undefined
+      ? tried(20, "requests of the server on rpc", "none", asked === 0 ? "none" : `${asked}; see the transcript`)
+      : notTried(20, "requests of the server on rpc", "none", context.obstacle),
     ...findings,
     ...left
   ]
