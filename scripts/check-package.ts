@@ -152,8 +152,8 @@ try {
   const main = join(project, "node_modules", "effect-sora-rpc", commands["sora-rpc"])
   run("npm", ["install", "--loglevel=error", "--no-audit", "--no-fund", "--prefix", work, "node@22"], work)
   const node22 = join(work, "node_modules", "node", "bin", "node")
-  for (const node of [node22, process.execPath]) {
-    const version = await checkCommands(node, main, join(work, "session.jsonl"))
+  for (const [i, node] of [node22, process.execPath].entries()) {
+    const version = await checkCommands(node, main, join(work, `session${i}.jsonl`))
     log(`each command runs from the tarball on Node ${version}`)
   }
 
