@@ -7,8 +7,12 @@ import * as NodeWS from "@effect/platform-node/NodeWS"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
+import { execFileSync, spawnSync } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { createServer, type RequestListener } from "node:http"
+import { createServer as createTlsServer } from "node:https"
 import { createServer as createTcpServer, type Server } from "node:net"
+import { join } from "node:path"
 import { diagnose } from "../../src/cli/doctor/diagnose.ts"
 import * as Report from "../../src/cli/doctor/report.ts"
 import * as Recorder from "../../src/cli/recording/recorder.ts"
@@ -16,7 +20,7 @@ import * as Redact from "../../src/cli/recording/redact.ts"
 import { connect } from "../utils/connect.ts"
 import { Nowhere } from "../utils/nowhere.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
-import { run } from "./run.ts"
+import { folder, run } from "./run.ts"
 
 const examine = (url: string, options: { readonly connectTimeout?: number; readonly metadata?: string } = {}) =>
   diagnose({
@@ -271,4 +275,24 @@ describe("doctor against what is no Sora", { timeout: 60_000 }, () => {
         assert.notInclude(failure!.text, "\n")
       }))
   }
+
+  it.live.skipIf(spawnSync("openssl", ["version"]).status !== 0)(
+    "a certificate that nobody trusts",
+    () =>
+      Effect.gen(function*() {
+        const files = yield* folder
+        const [key, cert] = [join(files, "key.pem"), join(files, "cert.pem")]
+        execFileSync("openssl", [
+          ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"],
+          ...["-keyout", key, "-out", cert]
+        ], { stdio: "ignore" })
+        const url = yield* listening(() =>
+          createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (_, response) => response.end())
+        )
+        const { failure, report } = yield* examine(url.replace("ws:", "wss:"), { connectTimeout: 2000 })
+        assert.deepStrictEqual(faults(report), ["TLS", "WebSocket"])
+        assert.match(stepOf(report, "TLS")!.detail, /not trusted: DEPTH_ZERO_SELF_SIGNED_CERT/)
+        assert.strictEqual(failure!.exitCode, 2)
+      })
+  )
 })
