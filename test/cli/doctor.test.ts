@@ -282,10 +282,8 @@ describe("doctor against what is no Sora", { timeout: 60_000 }, () => {
       Effect.gen(function*() {
         const files = yield* folder
         const [key, cert] = [join(files, "key.pem"), join(files, "cert.pem")]
-        execFileSync("openssl", [
-          ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"],
-          ...["-keyout", key, "-out", cert]
-        ], { stdio: "ignore" })
+        const request = `req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2 -keyout ${key} -out ${cert}`
+        execFileSync("openssl", request.split(" "), { stdio: "ignore" })
         const url = yield* listening(() =>
           createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (_, response) => response.end())
         )
