@@ -17,7 +17,7 @@ import type { RpcChannel } from "../RpcChannel.ts"
 import * as RpcTransport from "../RpcTransport.ts"
 import * as SoraConnection from "../SoraConnection.ts"
 import * as SoraRpc from "../SoraRpc.ts"
-import { type Failure, failureOf } from "./failure.ts"
+import { type Failure, failureOf, redacted } from "./failure.ts"
 import * as Flags from "./flags.ts"
 import * as Format from "./recording/format.ts"
 import * as Recorder from "./recording/recorder.ts"
@@ -104,19 +104,20 @@ export const withConnection = <A, E, R>(
   Effect.scoped(Effect.gen(function*() {
     const { options, secrets } = yield* Flags.optionsOf(flags)
     const recorder = yield* recorderOf(flags, secrets)
+    const shown = Redact.make({ secrets, keep: Format.Redactable.literals })
     const scope = yield* Scope.make()
     const made = yield* Effect.gen(function*() {
       const context = yield* Effect.mapError(
         Layer.buildWithScope(layerOf({ ...options, rpc }, recorder), scope),
-        failureOf
+        (error) => redacted(failureOf(error), shown)
       )
       const following = yield* Effect.forkDetach(
         follow(Context.get(context, SoraConnection.SoraConnection), recorder)
       )
       return { context, following }
     }).pipe(Effect.onError(() => Scope.close(scope, Exit.void)))
-    const shown = Redact.make({ secrets, keep: Format.Redactable.literals })
     return yield* Effect.provideContext(use(shown), made.context).pipe(
+      Effect.mapError((error) => redacted(error, shown)),
       Effect.onExit(() =>
         Effect.andThen(
           Scope.close(scope, Exit.void),

@@ -8,6 +8,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
 import type { SoraRpcError } from "../SoraRpcError.ts"
+import type { Redactor } from "./recording/redact.ts"
 
 /** Of a command line, a file or a variable that cannot be used; of a connection or a server that could not be made; of a call. */
 export const ExitCode = {
@@ -67,6 +68,18 @@ export const failureOf = (error: SoraConnectionError | SoraRpcError): Failure =>
 /** The server or another thing of this machine could not be had. */
 export const cannot = (error: string, text: string): Failure =>
   new Failure({ error, text: oneLine(text), exitCode: ExitCode.SoraConnectionError })
+
+/** Without what must not be shown: a server may say again what it was told. */
+export const redacted = <E>(error: E, shown: Redactor): E =>
+  error instanceof Failure
+    ? new Failure({
+      error: error.error,
+      exitCode: error.exitCode,
+      ...(error.code === undefined ? {} : { code: error.code }),
+      text: shown.text(error.text),
+      ...(error.data === undefined ? {} : { data: shown.json(error.data) })
+    }) as Failure & E
+    : error
 
 /** A failure as it is written to stderr. */
 export const format = ({ code, data, error, exitCode, text }: Failure, as: "json" | "pretty"): string =>

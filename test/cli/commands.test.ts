@@ -182,6 +182,16 @@ describe("a process", { concurrent: false, timeout: 180_000 }, () => {
         assert.notInclude(text, token)
       }
       assert.include(written[0], "[redacted]")
+
+      const refusing = yield* SoraServer.make({
+        authenticate: () => Effect.fail(new SoraAuth.Refusal({ reason: `BAD ${token}` }))
+      })
+      for (const command of [["call", "x"], ["doctor"]]) {
+        const { code, stderr, stdout } = yield* run(command, { ...env, SORA_SIGNALING_URL: refusing.url })
+        assert.strictEqual(code, 2)
+        assert.include(stderr, "4490 BAD [redacted]")
+        assert.notInclude(stderr + stdout, token)
+      }
     }))
 })
 

@@ -9,8 +9,11 @@ import * as Effect from "effect/Effect"
 import { recorderOf } from "../connection.ts"
 import { diagnose } from "../doctor/diagnose.ts"
 import * as Report from "../doctor/report.ts"
+import { redacted } from "../failure.ts"
 import * as Flags from "../flags.ts"
 import { note, progress, write as print } from "../output.ts"
+import { Redactable } from "../recording/format.ts"
+import * as Redact from "../recording/redact.ts"
 
 const Signs = { ok: "✓", fault: "✗", skipped: "–" } as const
 
@@ -44,7 +47,8 @@ export const doctor = Command.make(
     })
     yield* progress("")
     yield* print(Report.toJson(report), () => Report.toMarkdown(report))
-    if (failure !== undefined) return yield* failure
+    const shown = Redact.make({ secrets, keep: Redactable.literals })
+    if (failure !== undefined) return yield* redacted(failure, shown)
   }, Effect.scoped)
 ).pipe(
   Command.withDescription(
