@@ -1,12 +1,13 @@
 /**
  * Checks the package as users get it: what is in the tarball, `publint` and
  * `attw` on it, and a project that installs it, compiles every program of the
- * README and the documents, and runs the first one.
+ * README and the documents, runs the first one, and each command of the binary, on Node 22 and
+ * on the Node that runs this.
  */
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 
 const root = resolve(import.meta.dirname, "..")
 const bin = join(root, "node_modules", ".bin")
@@ -17,6 +18,52 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string): string 
   if (status === 0) return stdout
   log(stdout)
   throw new Error(`${command.split("/").at(-1)} ${args.join(" ")} failed`)
+}
+
+/** Each command of the binary, against its own `serve`. Gives the version of that Node. */
+const checkCommands = async (node: string, main: string, file: string): Promise<string> => {
+  const serve = spawn(node, [main, "serve", "--port", "0"], { stdio: ["ignore", "pipe", "ignore"] })
+  let replay: ReturnType<typeof spawn> | undefined
+  const urlOf = (child: ReturnType<typeof spawn>) =>
+    new Promise<string>((resolve, reject) => {
+      child.stdout!.on("data", (data) => resolve(JSON.parse(String(data)).url))
+      child.on("exit", (code) => reject(new Error(`it ended with ${code}`)))
+    })
+  try {
+    const expectOf = (url: string) => (args: ReadonlyArray<string>, code: number, out: RegExp, err = /^/) => {
+      const { status, stderr, stdout } = spawnSync(node, [main, ...args], {
+        encoding: "utf8",
+        env: { ...process.env, SORA_SIGNALING_URL: url, SORA_CHANNEL_ID: "lobby" }
+      })
+      if (status === code && out.test(stdout) && err.test(stderr)) return
+      throw new Error(`sora-rpc ${args.join(" ")} ended with ${status}, and printed:\n${stdout}${stderr}`)
+    }
+    const expect = expectOf(await urlOf(serve))
+    const item = ["PutSignalingNotifyMetadataItem", "{\"key\":\"mood\",\"value\":\"busy\"}"]
+    const mood = /^\{"mood":"busy"\}\n$/
+    expect(["call", ...item], 0, mood, /^$/)
+    expect(["call", item[0]!, "{\"colour\":1}"], 3, /^$/, /^RpcError -32602: JSON-RPC-INVALID-PARAMS/)
+    expect(["notify", ...item], 0, /^$/, /^$/)
+    expect(["methods"], 0, /^(\{"method":"2025\.2\.0\/\w+","known":true\}\n){5}$/, /^$/)
+    expect(["ping", "--count", "2"], 0, /^\{"sent":2,"answered":2,"loss":0,/)
+    expect(["watch", "--type", "notify", "--count", "1"], 0, /^\{"type":"notify",.*"connection\.created".*\}\n$/, /^$/)
+    expect(["doctor"], 0, /^\{.*"findings":\[.*\n$/, /✓ rpc/)
+    expect(["record", file, "--include", "metadata", "--calls", `@${file}.calls`], 1, /^$/, /cannot be read/)
+    writeFileSync(`${file}.calls`, `{"method":"${item[0]}","params":${item[1]}}\n`)
+    expect(["record", file, "--include", "metadata", "--calls", `@${file}.calls`], 0, /"result":\{"mood":"busy"\}/)
+    replay = spawn(node, [main, "replay", file, "--port", "0"], { stdio: ["ignore", "pipe", "ignore"] })
+    expectOf(await urlOf(replay))(["call", ...item], 0, mood, /^$/)
+    for (const child of [serve, replay]) {
+      const ended = new Promise((resolve) => child.on("exit", resolve))
+      child.kill("SIGINT")
+      const code = await ended
+      if (code !== 0) throw new Error(`told to stop, it ended with ${String(code)}`)
+    }
+    return run(node, ["--version"], ".").trim()
+  } finally {
+    serve.kill("SIGKILL")
+    replay?.kill("SIGKILL")
+  }
 }
 
 const work = mkdtempSync(join(tmpdir(), "effect-sora-rpc-"))
@@ -90,6 +137,33 @@ try {
   const output = run(process.execPath, ["program0.ts"], project)
   if (!output.includes("metadata: { mood: 'busy' }")) throw new Error(`the README's first program printed:\n${output}`)
   log("the README's first program runs")
+
+  const installed = join(project, "node_modules", "effect-sora-rpc", "package.json")
+  const { bin: commands } = JSON.parse(readFileSync(installed, "utf8"))
+  for (const name of ["sora-rpc", "effect-sora-rpc"]) {
+    // As npx finds it.
+    const { stdout } = spawnSync(join(project, "node_modules", ".bin", name), ["--version"], {
+      encoding: "utf8",
+      env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env["PATH"]}` }
+    })
+    if (!stdout.startsWith("sora-rpc v")) throw new Error(`${name} --version printed: ${stdout}`)
+  }
+  const main = join(project, "node_modules", "effect-sora-rpc", commands["sora-rpc"])
+  run("npm", ["install", "--loglevel=error", "--no-audit", "--no-fund", "--prefix", work, "node@22"], work)
+  const node22 = join(work, "node_modules", "node", "bin", "node")
+  for (const [i, node] of [node22, process.execPath].entries()) {
+    const version = await checkCommands(node, main, join(work, `session${i}.jsonl`))
+    log(`each command runs from the tarball on Node ${version}`)
+  }
+
+  for (const peer of ["werift", "@effect/platform-node", "effect"]) {
+    rmSync(join(project, "node_modules", peer), { recursive: true })
+    const { status, stderr } = spawnSync(process.execPath, [main, "--help"], { encoding: "utf8", cwd: project })
+    if (status !== 1 || !/^sora-rpc needs the package \S+: npm install [^\n]+\n$/.test(stderr)) {
+      throw new Error(`without ${peer} it ended with ${status} and said:\n${stderr}`)
+    }
+  }
+  log("the binary says which package it misses")
 } finally {
   rmSync(work, { recursive: true, force: true })
 }

@@ -1,5 +1,5 @@
 /**
- * The flags by which the scripts are told what to connect to.
+ * The flags by which the demo is told what to connect to.
  */
 import * as CliError from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"

@@ -39,6 +39,14 @@ describe("imports", () => {
     assert.include([...graph(source("node/index.ts"))], "werift")
   })
 
+  it("no entry has the binary or effect/cli", () => {
+    for (const entry of ["index.ts", "browser/index.ts", "node/index.ts", "server/index.ts"]) {
+      const foreign = [...graph(source(entry))]
+      assert.deepStrictEqual(foreign.filter((specifier) => specifier.startsWith("effect/cli")), [], entry)
+    }
+    assert.include([...graph(source("cli/run.ts"))], "effect/cli/Command")
+  })
+
   const calling = ["SoraRpc", "SoraMethod", "RpcChannel", "RpcTransport", "SoraRpcError", "DisconnectReason"]
   for (const file of calling) {
     it(`${file} rests on stable modules of Effect alone, in its types too`, () => {

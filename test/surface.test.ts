@@ -16,7 +16,9 @@ const read = (pattern: string) =>
   globSync(pattern, { cwd: root }).map((file) => ({ file, text: readFileSync(join(root, file), "utf8") }))
 
 const sources = read("src/**/*.ts")
-const publicModules = sources.filter(({ file }) => !file.includes("internal") && basename(file) !== "index.ts")
+/** The binary is no module for anybody to import. */
+const isPrivate = (file: string) => file.includes("internal") || file.startsWith("src/cli/")
+const publicModules = sources.filter(({ file }) => !isPrivate(file) && basename(file) !== "index.ts")
 
 /** The doc comment that ends where the text does. */
 const docBefore = (text: string) => /\/\*\*(?:(?!\*\/)[^])*\*\/\s*$/.exec(text)?.[0] ?? ""
@@ -37,7 +39,8 @@ const exportsOf = (text: string): ReadonlyArray<readonly [name: string, doc: str
 
 for (const { file, text } of publicModules) {
   describe(file, () => {
-    it("says since when it is", () => assert.match(text, /^\/\*\*(?:(?!\*\/)[^])* \* @since \d+\.\d+\.\d+\n \*\//))
+    it("says since when it is", () =>
+      assert.match(text, /^\/\*\*(?:(?!\*\/)[^])* \* @since \d+\.\d+\.\d+\n \* @module\n \*\//))
     it("documents each export, with its category and since when it is", () => {
       const found = exportsOf(text)
       assert.isNotEmpty(found)

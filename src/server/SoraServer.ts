@@ -38,6 +38,7 @@ import { detached } from "./internal/connection/detached.ts"
 import type { Services } from "./internal/connection/services.ts"
 import { disconnectedApi } from "./internal/ends.ts"
 import * as Faults from "./internal/faults.ts"
+import * as Inside from "./internal/inside.ts"
 import * as Listener from "./internal/listener.ts"
 import * as Methods from "./internal/methods.ts"
 import { DefaultHost, issueOfOptions, type Options, settingsOf } from "./internal/options.ts"
@@ -218,37 +219,40 @@ export const make = Effect.fnUntraced(function*<R = never>(
         : use(connection)
     }))
 
-  return SoraServer.of({
-    url,
-    apiUrl,
-    connections: Effect.sync(() => rooms.joined().map(viewOf)),
-    push: (channelId, data, options) =>
-      Effect.sync(() => {
-        if (options?.connectionId === undefined) rooms.push(channelId, data)
-        else rooms.find(channelId, options.connectionId)?.deliver("push", { type: "push", data })
-      }),
-    disconnect: (target) =>
-      Hop.effect(Effect.suspend(() => {
-        const targets = rooms.all().filter(({ member }) =>
-          "connectionId" in target
-            ? member.connectionId === target.connectionId
-            : member.channelId === target.channelId
-        )
-        for (const { end } of targets) end(disconnectedApi)
-        return Effect.as(
-          Effect.forEach(targets, ({ ended }) => ended, { concurrency: "unbounded", discard: true }),
-          targets.length
-        )
-      })),
-    reOffer: (connectionId) => withConnection(connectionId, ({ reOffer }) => reOffer),
-    requestStats: (connectionId) => withConnection(connectionId, ({ requestStats }) => requestStats),
-    setFaults: (next) =>
-      Hop.effect(Effect.flatMap(Effect.orDie(SoraFaults.decode(next)), (decoded) => {
-        faults = Faults.sourceOf(decoded)
-        return Effect.forEach(rooms.all(), ({ redraw }) => redraw, { discard: true })
-      })),
-    inject: (connectionId, fault) => withConnection(connectionId, ({ inject }) => inject(fault))
-  })
+  return Inside.keep(
+    rooms,
+    SoraServer.of({
+      url,
+      apiUrl,
+      connections: Effect.sync(() => rooms.joined().map(viewOf)),
+      push: (channelId, data, options) =>
+        Effect.sync(() => {
+          if (options?.connectionId === undefined) rooms.push(channelId, data)
+          else rooms.find(channelId, options.connectionId)?.deliver("push", { type: "push", data })
+        }),
+      disconnect: (target) =>
+        Hop.effect(Effect.suspend(() => {
+          const targets = rooms.all().filter(({ member }) =>
+            "connectionId" in target
+              ? member.connectionId === target.connectionId
+              : member.channelId === target.channelId
+          )
+          for (const { end } of targets) end(disconnectedApi)
+          return Effect.as(
+            Effect.forEach(targets, ({ ended }) => ended, { concurrency: "unbounded", discard: true }),
+            targets.length
+          )
+        })),
+      reOffer: (connectionId) => withConnection(connectionId, ({ reOffer }) => reOffer),
+      requestStats: (connectionId) => withConnection(connectionId, ({ requestStats }) => requestStats),
+      setFaults: (next) =>
+        Hop.effect(Effect.flatMap(Effect.orDie(SoraFaults.decode(next)), (decoded) => {
+          faults = Faults.sourceOf(decoded)
+          return Effect.forEach(rooms.all(), ({ redraw }) => redraw, { discard: true })
+        })),
+      inject: (connectionId, fault) => withConnection(connectionId, ({ inject }) => inject(fault))
+    })
+  )
 })
 
 const viewOf = ({ isSwitched, member }: Rooms.ServerConnection): Connection => ({

@@ -16,7 +16,9 @@ const placeholderChannel = { label: "#effect-sora-rpc", direction: "sendrecv" } 
  * @internal
  */
 export const make = (
-  { metadata: _source, ...members }: AnyOptions,
+  { metadata: _source, ...members }:
+    & Omit<AnyOptions, "metadata" | "onConnected" | "reconnect" | "retryConnect">
+    & { readonly metadata?: unknown },
   metadata: Schema.Json | undefined,
   environment: string
 ): Signaling.Connect => {

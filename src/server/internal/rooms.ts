@@ -55,11 +55,14 @@ export interface Rooms {
   readonly others: (member: Member) => ReadonlyArray<ServerConnection>
   /** To every connection of the channel, the same bundle included (a guess, section 9 row 10). */
   readonly push: (channelId: string, data: Schema.Json) => void
+  /** Told of each connection that has joined, after everyone of its channel. */
+  readonly onJoin: Set<(connection: ServerConnection) => void>
 }
 
 /** `now` is the time of events. */
 export const make = (now: () => number): Rooms => {
   const rooms = new Map<string, Room>()
+  const onJoin: Rooms["onJoin"] = new Set()
 
   const members = (channelId: string) => Array.from(rooms.get(channelId)?.members.values() ?? [])
 
@@ -86,6 +89,7 @@ export const make = (now: () => number): Rooms => {
       const data = others(member).map(({ member }) => Notify.presentMember(member))
       connection.deliver("notify", { ...event, data })
       for (const other of others(member)) other.deliver("notify", event)
+      for (const tell of onJoin) tell(connection)
     },
     leave({ member }) {
       const room = rooms.get(member.channelId)
@@ -100,6 +104,7 @@ export const make = (now: () => number): Rooms => {
     all: () => Array.from(rooms.values()).flatMap(everyone),
     joined: () => Array.from(rooms.values()).flatMap(({ members }) => Array.from(members.values())),
     members,
+    onJoin,
     find: (channelId, connectionId) => rooms.get(channelId)?.members.get(connectionId),
     others,
     push(channelId, data) {

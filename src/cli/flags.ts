@@ -1,0 +1,177 @@
+/**
+ * The flags of the commands. Each can be given by a variable too, named after it
+ * (`--channel-id` is `SORA_CHANNEL_ID`); what may be a secret should be.
+ */
+import * as Flag from "effect/cli/Flag"
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type * as NodeSora from "../node/NodeSora.ts"
+import { badUsage, type Failure } from "./failure.ts"
+import { Redactable } from "./recording/format.ts"
+import { secretsIn } from "./recording/redact.ts"
+
+export const variableOf = (name: string) => `SORA_${name.toUpperCase().replaceAll("-", "_")}`
+
+const described = (name: string, description: string) => `${description} [${variableOf(name)}]`
+
+export const text = (name: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withDescription(described(name, description)),
+    Flag.withFallbackConfig(Config.String(variableOf(name)))
+  )
+
+export const int = (name: string, description: string) =>
+  Flag.Int(name).pipe(
+    Flag.withDescription(described(name, description)),
+    Flag.withFallbackConfig(Config.Int(variableOf(name)))
+  )
+
+export const bool = (name: string, description: string, otherwise = false) =>
+  Flag.Boolean(name).pipe(
+    Flag.withDescription(described(name, description)),
+    Flag.withFallbackConfig(Config.Boolean(variableOf(name))),
+    Flag.withDefault(otherwise)
+  )
+
+export const choice = <const Choices extends ReadonlyArray<string>>(
+  name: string,
+  choices: Choices,
+  description: string
+) =>
+  Flag.Literals(name, choices).pipe(
+    Flag.withDescription(described(name, description)),
+    Flag.withFallbackConfig(Config.Literals(choices, variableOf(name)))
+  )
+
+const listOf = (value: string) => value.split(/[\s,]+/).filter((part) => part !== "")
+
+/** One that may be given again, or with commas; as the variable has it. */
+export const list = (name: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withDescription(described(name, description)),
+    Flag.atLeast(1),
+    Flag.map((values) => values.flatMap(listOf)),
+    Flag.withFallbackConfig(Config.map(Config.String(variableOf(name)), listOf))
+  )
+
+/** A time as a person writes it. */
+export const duration = (name: string, description: string) =>
+  text(name, description).pipe(
+    Flag.filterMap(
+      (value) => Duration.fromInput(value as Duration.Input),
+      () => "a duration, such as '300 millis', '5 seconds' or '1 minute'"
+    )
+  )
+
+/** `--transcript`, of every command that connects. */
+const transcript = text(
+  "transcript",
+  "Also write what goes over the wire to this file, as JSON Lines, without tokens and credentials"
+).pipe(Flag.withMetavar("<file>"), Flag.optional)
+
+export const include = list(
+  "include",
+  `What a transcript may hold: ${Redactable.literals.join(", ")}; may be given again`
+).pipe(Flag.withDefault([] as ReadonlyArray<string>))
+
+/** What is connected to, and as what. */
+export const connection = {
+  signalingUrls: list("signaling-url", "Signaling URL, ws:// or wss://; may be given again").pipe(
+    Flag.withMetavar("<url>")
+  ),
+  channelId: text("channel-id", "Channel to join"),
+  metadata: Flag.Redacted("metadata").pipe(
+    Flag.withDescription(
+      "JSON for the server's authentication; SORA_METADATA keeps it out of the process list, and SORA_ACCESS_TOKEN is its access_token"
+    ),
+    Flag.withFallbackConfig(Config.Redacted("SORA_METADATA")),
+    Flag.optional
+  ),
+  accessToken: Flag.Redacted("access-token").pipe(
+    Flag.withFallbackConfig(Config.Redacted("SORA_ACCESS_TOKEN")),
+    // On the command line it would be in the process list.
+    Flag.withHidden,
+    Flag.optional
+  ),
+  clientId: text("client-id", "Name of this client").pipe(Flag.optional),
+  role: choice("role", ["sendrecv", "sendonly", "recvonly"], "Role in the channel").pipe(Flag.withDefault("sendonly")),
+  media: bool("media", "Ask for audio and video; without it a connection that is not recvonly is for RPC alone"),
+  simulcast: bool("simulcast", "Ask for simulcast"),
+  spotlight: bool("spotlight", "Ask for spotlight"),
+  connectTimeout: duration("connect-timeout", "Time for the whole of connecting").pipe(
+    Flag.withDefault(Duration.seconds(30))
+  ),
+  transcript,
+  include
+}
+
+export const timeout = duration("timeout", "How long to wait for a response, such as '300 millis' or '5 seconds'").pipe(
+  Flag.withDefault(Duration.seconds(5))
+)
+
+type Values<Flags> = { readonly [K in keyof Flags]: Flags[K] extends Flag.Flag<infer A> ? A : never }
+
+export type Connection = Values<typeof connection>
+
+/** A JSON text; the error does not repeat it, because it may hold a token. */
+export const parseJson = (what: string, value: string): Effect.Effect<Schema.Json, Failure> =>
+  Effect.mapError(
+    Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Json))(value),
+    () => badUsage(what, "not JSON; quote it for the shell, such as '{\"key\":\"value\"}'")
+  )
+
+const isObject = Schema.is(Schema.JsonObject)
+
+/** What goes to the authentication. */
+const metadataOf = Effect.fnUntraced(function*({ accessToken, metadata }: Connection) {
+  const given = Option.isNone(metadata)
+    ? undefined
+    : yield* parseJson("--metadata, or SORA_METADATA", Redacted.value(metadata.value))
+  if (Option.isNone(accessToken)) return given
+  const token = { access_token: Redacted.value(accessToken.value) }
+  if (given === undefined) return token
+  return isObject(given)
+    ? { ...(given as object), ...token }
+    : yield* badUsage("SORA_ACCESS_TOKEN", "metadata that is no object has no room for it")
+})
+
+export const keptOf = (include: ReadonlyArray<string>) =>
+  Effect.mapError(
+    Schema.decodeUnknownEffect(Schema.Array(Redactable))(include),
+    () => badUsage("--include", `give ${Redactable.literals.join(" or ")}`)
+  )
+
+/** The flags as options of a connection, and what must not be shown of them. */
+export const optionsOf = Effect.fnUntraced(function*(flags: Connection): Effect.fn.Return<{
+  readonly options: NodeSora.Options
+  readonly secrets: ReadonlyArray<string>
+}, Failure> {
+  const metadata = yield* metadataOf(flags)
+  const { accessToken, channelId, clientId, connectTimeout, media, role, signalingUrls, simulcast, spotlight } = flags
+  return {
+    options: {
+      signalingUrls,
+      channelId,
+      role,
+      connectTimeout,
+      // Without media Sora takes no `recvonly` connection.
+      ...(media || simulcast || spotlight || role === "recvonly" ? {} : { audio: false, video: false }),
+      ...(simulcast ? { simulcast: true } : {}),
+      ...(spotlight ? { spotlight: true } : {}),
+      ...(Option.isNone(clientId) ? {} : { clientId: clientId.value }),
+      ...(metadata === undefined ? {} : { metadata: Redacted.make(metadata) })
+    },
+    secrets: [
+      ...(typeof metadata === "string" ? [metadata] : secretsIn(metadata)),
+      ...(Option.isNone(accessToken) ? [] : [Redacted.value(accessToken.value)]),
+      ...signalingUrls.flatMap((url) => {
+        const parsed = URL.parse(url)
+        return [...parsed?.searchParams.values() ?? [], decodeURIComponent(parsed?.password ?? "")]
+      })
+    ]
+  }
+})
