@@ -45,15 +45,16 @@ export const tapped = (
 })
 
 /** What a server of this machine is reached over; werift leaves the loopback interface out by itself. */
-export const platformOf = (options: SoraConnection.Options) =>
+export const platformOf = ({ proxy, signalingUrls, tls }: NodeSora.Options) =>
   NodeSora.layerPlatform(
-    options.signalingUrls.every((url) => isLoopbackHost(URL.parse(url)?.hostname ?? ""))
+    signalingUrls.every((url) => isLoopbackHost(URL.parse(url)?.hostname ?? ""))
       ? { iceAdditionalHostAddresses: ["127.0.0.1"] }
-      : {}
+      : {},
+    { proxy, tls }
   )
 
 /** The services of a connection, of which every frame goes to the recorder. */
-const layerOf = ({ rpc = {}, ...options }: NodeSora.Options, recorder: Recorder.Recorder) => {
+const layerOf = ({ proxy, rpc = {}, tls, ...options }: NodeSora.Options, recorder: Recorder.Recorder) => {
   const connection = SoraConnection.layer(options)
   const transport = Layer.effect(
     RpcTransport.RpcTransport,
@@ -66,7 +67,7 @@ const layerOf = ({ rpc = {}, ...options }: NodeSora.Options, recorder: Recorder.
     Layer.orDie,
     Layer.provide(transport),
     Layer.provideMerge(connection),
-    Layer.provide(platformOf(options))
+    Layer.provide(platformOf({ ...options, proxy, tls }))
   )
 }
 

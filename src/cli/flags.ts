@@ -6,9 +6,11 @@ import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Network from "../node/internal/network.ts"
 import type * as NodeSora from "../node/NodeSora.ts"
 import { badUsage, type Failure } from "./failure.ts"
 import { Redactable } from "./recording/format.ts"
@@ -67,6 +69,9 @@ export const duration = (name: string, description: string) =>
     )
   )
 
+const file = (name: string, description: string) =>
+  text(name, description).pipe(Flag.withMetavar("<file>"), Flag.optional)
+
 /** `--transcript`, of every command that connects. */
 const transcript = text(
   "transcript",
@@ -105,6 +110,16 @@ export const connection = {
   connectTimeout: duration("connect-timeout", "Time for the whole of connecting").pipe(
     Flag.withDefault(Duration.seconds(30))
   ),
+  ca: file("ca", "Certificates in PEM format to trust, in place of those that Node trusts"),
+  cert: file("cert", "Certificate in PEM format to show to a server that asks for one"),
+  key: file("key", "The private key of --cert"),
+  proxy: Flag.Redacted("proxy").pipe(
+    Flag.withDescription(
+      described("proxy", "HTTP proxy for signaling, http://user:password@host:port; no other variable is read for it")
+    ),
+    Flag.withFallbackConfig(Config.Redacted(variableOf("proxy"))),
+    Flag.optional
+  ),
   transcript,
   include
 }
@@ -139,6 +154,36 @@ const metadataOf = Effect.fnUntraced(function*({ accessToken, metadata }: Connec
     : yield* badUsage("SORA_ACCESS_TOKEN", "metadata that is no object has no room for it")
 })
 
+const read = Effect.fnUntraced(function*(flag: string, path: Option.Option<string>) {
+  if (Option.isNone(path)) return {}
+  const fs = yield* FileSystem.FileSystem
+  const text = yield* Effect.mapError(
+    fs.readFileString(path.value),
+    ({ message }) => badUsage(`--${flag}`, message)
+  )
+  return { [flag]: text }
+})
+
+const networkOf = Effect.fnUntraced(function*({ ca, cert, key, proxy }: Connection) {
+  const tls: NodeSora.TlsOptions = {
+    ...(yield* read("ca", ca)),
+    ...(yield* read("cert", cert)),
+    ...(yield* read("key", key))
+  }
+  const network: NodeSora.NetworkOptions = {
+    ...(Object.keys(tls).length === 0 ? {} : { tls }),
+    ...(Option.isNone(proxy) ? {} : { proxy: proxy.value })
+  }
+  yield* Effect.mapError(Network.check(network), ({ message }) => badUsage("--ca, --cert, --key or --proxy", message))
+  return network
+})
+
+/** What of a URL may be a secret. */
+const secretsOf = (url: string): ReadonlyArray<string> => {
+  const parsed = URL.parse(url)
+  return [...parsed?.searchParams.values() ?? [], decodeURIComponent(parsed?.password ?? "")]
+}
+
 export const keptOf = (include: ReadonlyArray<string>) =>
   Effect.mapError(
     Schema.decodeUnknownEffect(Schema.Array(Redactable))(include),
@@ -146,11 +191,16 @@ export const keptOf = (include: ReadonlyArray<string>) =>
   )
 
 /** The flags as options of a connection, and what must not be shown of them. */
-export const optionsOf = Effect.fnUntraced(function*(flags: Connection): Effect.fn.Return<{
-  readonly options: NodeSora.Options
-  readonly secrets: ReadonlyArray<string>
-}, Failure> {
+export const optionsOf = Effect.fnUntraced(function*(flags: Connection): Effect.fn.Return<
+  {
+    readonly options: NodeSora.Options
+    readonly secrets: ReadonlyArray<string>
+  },
+  Failure,
+  FileSystem.FileSystem
+> {
   const metadata = yield* metadataOf(flags)
+  const network = yield* networkOf(flags)
   const { accessToken, channelId, clientId, connectTimeout, media, role, signalingUrls, simulcast, spotlight } = flags
   return {
     options: {
@@ -158,6 +208,7 @@ export const optionsOf = Effect.fnUntraced(function*(flags: Connection): Effect.
       channelId,
       role,
       connectTimeout,
+      ...network,
       // Without media Sora takes no `recvonly` connection.
       ...(media || simulcast || spotlight || role === "recvonly" ? {} : { audio: false, video: false }),
       ...(simulcast ? { simulcast: true } : {}),
@@ -168,10 +219,10 @@ export const optionsOf = Effect.fnUntraced(function*(flags: Connection): Effect.
     secrets: [
       ...(typeof metadata === "string" ? [metadata] : secretsIn(metadata)),
       ...(Option.isNone(accessToken) ? [] : [Redacted.value(accessToken.value)]),
-      ...signalingUrls.flatMap((url) => {
-        const parsed = URL.parse(url)
-        return [...parsed?.searchParams.values() ?? [], decodeURIComponent(parsed?.password ?? "")]
-      })
+      ...signalingUrls.flatMap(secretsOf),
+      ...(network.proxy === undefined
+        ? []
+        : secretsOf(Redacted.isRedacted(network.proxy) ? Redacted.value(network.proxy) : network.proxy))
     ]
   }
 })

@@ -28,6 +28,10 @@ const flagsOf = (url: string, transcript: string, change: Partial<Flags.Connecti
   simulcast: true,
   spotlight: false,
   connectTimeout: Duration.seconds(30),
+  ca: Option.none(),
+  cert: Option.none(),
+  key: Option.none(),
+  proxy: Option.none(),
   transcript: Option.some(transcript),
   include: ["metadata"],
   ...change

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import { Version } from "../../internal/version.ts"
-import type * as SoraConnection from "../../SoraConnection.ts"
+import type * as NodeSora from "../../node/NodeSora.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import { NoMethod } from "../commands/ping.ts"
 import { badCommandLine, badUsage, cannot, ExitCode, Failure } from "../failure.ts"
@@ -136,7 +136,7 @@ export interface Diagnosis {
 
 export const diagnose = Effect.fnUntraced(function*<R>(
   { options, recorder, teller, write }: {
-    readonly options: SoraConnection.Options
+    readonly options: NodeSora.Options
     readonly recorder: Recorder
     readonly write: boolean
     readonly teller: Teller<R>
@@ -156,7 +156,7 @@ export const diagnose = Effect.fnUntraced(function*<R>(
   }
 
   yield* teller.progress("looking for the server")
-  const reached = yield* reach(url)
+  const reached = yield* reach(url, options)
   yield* Effect.forEach(reached, tell, { discard: true })
   const unreached = reached.find(({ outcome, step }) => outcome === "fault" && step !== "TLS")
   if (unreached !== undefined) {

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as ConnectMessage from "../../internal/connection/connectMessage.ts"
+import type * as NodeSora from "../../node/NodeSora.ts"
 import * as Signaling from "../../Signaling.ts"
 import type * as SoraConnection from "../../SoraConnection.ts"
 import * as SoraMethod from "../../SoraMethod.ts"
@@ -17,7 +18,7 @@ import { type Finding, notTried, tried } from "./report.ts"
 import { askSocket, type Closed, type Seen, type Session } from "./session.ts"
 
 interface Context {
-  readonly options: SoraConnection.Options
+  readonly options: NodeSora.Options
   readonly recorder: Recorder
   /** The session at hand; another one when the last has ended. */
   readonly session: Effect.Effect<Session | undefined>

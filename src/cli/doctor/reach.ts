@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import { connect as connectTcp, type Socket } from "node:net"
 import { connect as connectTls } from "node:tls"
+import { type NetworkOptions, toNode } from "../../node/internal/network.ts"
 import type { Step } from "./report.ts"
 
 const Limit = 5000
@@ -26,12 +27,13 @@ const open = (socket: Socket, event: "connect" | "secureConnect", describe: () =
     return Effect.sync(() => socket.destroy())
   })
 
-const tls = (host: string, port: number) => {
+const tls = (host: string, port: number, network: NetworkOptions) => {
   const socket = connectTls({
     host,
     port,
     ...(/[a-z]/i.test(host) && !host.includes(":") ? { servername: host } : {}),
     ALPNProtocols: ["http/1.1"],
+    ...toNode(network.tls),
     // What is wrong with it is what we want to know.
     rejectUnauthorized: false
   })
@@ -48,16 +50,17 @@ const tls = (host: string, port: number) => {
         outcome: ok && trusted ? "ok" : "fault",
         detail: trusted
           ? detail
-          : `the certificate is not trusted: ${
-            String(socket.authorizationError)
-          }; NODE_EXTRA_CA_CERTS names a CA of your own`
+          : `the certificate is not trusted: ${String(socket.authorizationError)}; --ca names a CA of your own`
       }
     }
   )
 }
 
 /** The steps up to the WebSocket. */
-export const reach = Effect.fnUntraced(function*(url: string): Effect.fn.Return<ReadonlyArray<Step>> {
+export const reach = Effect.fnUntraced(function*(
+  url: string,
+  network: NetworkOptions = {}
+): Effect.fn.Return<ReadonlyArray<Step>> {
   const parsed = URL.parse(url)
   if (parsed === null || !/^wss?:$/.test(parsed.protocol)) {
     return [{ step: "URL", outcome: "fault", detail: "no ws:// or wss:// URL" }]
@@ -66,9 +69,12 @@ export const reach = Effect.fnUntraced(function*(url: string): Effect.fn.Return<
   const host = parsed.hostname.replace(/^\[|\]$/g, "")
   const port = Number(parsed.port) || (isSecure ? 443 : 80)
   const steps: Array<Step> = [{ step: "URL", outcome: "ok", detail: `${parsed.protocol}, path ${parsed.pathname}` }]
+  if (network.proxy !== undefined) {
+    return [...steps, ...["TCP", "TLS"].map((step): Step => ({ step, outcome: "skipped", detail: "through a proxy" }))]
+  }
   const { detail, ok } = yield* open(connectTcp({ host, port }), "connect", () => "the port is open")
   steps.push({ step: "TCP", outcome: ok ? "ok" : "fault", detail: ok ? detail : `port ${port}: ${detail}` })
   if (!ok) return steps
-  steps.push(isSecure ? yield* tls(host, port) : { step: "TLS", outcome: "skipped", detail: "ws:// has none" })
+  steps.push(isSecure ? yield* tls(host, port, network) : { step: "TLS", outcome: "skipped", detail: "ws:// has none" })
   return steps
 })

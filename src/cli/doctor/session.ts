@@ -17,6 +17,7 @@ import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import type { DisconnectReason } from "../../DisconnectReason.ts"
+import type * as NodeSora from "../../node/NodeSora.ts"
 import { PeerConnection, type PeerConnectionLike } from "../../PeerConnection.ts"
 import * as Signaling from "../../Signaling.ts"
 import * as SoraConnection from "../../SoraConnection.ts"
@@ -106,7 +107,7 @@ const lookAtPeer = (peer: PeerConnectionLike, seen: Seen) => {
 }
 
 const tappedPlatform = (
-  options: SoraConnection.Options,
+  options: NodeSora.Options,
   seen: Seen,
   tell: (direction: "sent" | "received", message: Signaling.Wire) => void,
   now: () => number
@@ -208,14 +209,15 @@ const rawOf = ({ transport: { channel } }: SoraConnection.SoraConnection["Servic
  * of one that does not, its WebSocket's messages are recorded.
  */
 export const open = Effect.fnUntraced(function*(
-  options: SoraConnection.Options,
+  options: NodeSora.Options,
   recorder: Recorder,
   seen: Seen = nothing()
 ): Effect.fn.Return<Session, SoraConnectionError> {
   const clock = yield* Clock.Clock
   const scope = yield* Scope.make()
   const unheard: Array<() => void> = []
-  const layer = SoraConnection.layer(options).pipe(
+  const { proxy: _proxy, tls: _tls, ...own } = options
+  const layer = SoraConnection.layer(own).pipe(
     Layer.provide(tappedPlatform(
       options,
       seen,
@@ -268,7 +270,7 @@ const MaxRedirects = 5
 
 /** What a bare WebSocket is told that sends one message: the first answer, or the end; nothing within five seconds. */
 export const askSocket = Effect.fnUntraced(function*(
-  options: SoraConnection.Options,
+  options: NodeSora.Options,
   message: Signaling.Wire,
   recorder: Recorder
 ): Effect.fn.Return<Signaling.Wire | Closed | undefined> {
