@@ -1,0 +1,6 @@
+/**
+ * `effect-sora-rpc/rpc`: Sora's methods as an `RpcGroup` of `effect/rpc`.
+ *
+ * @since 0.1.0
+ */
+export * as SoraRpcGroup from "./SoraRpcGroup.ts"
