@@ -200,4 +200,43 @@ describe.skipIf(!Postgres.isInstalled)(title, { concurrent: false }, () => {
       assert.isAbove(executed.size, sofar)
       assert.deepStrictEqual([...executed].filter(([, times]) => times !== 1), [])
     }).pipe(Effect.scoped), 90_000)
+
+  it.live(
+    "a runner that is frozen loses its channels, and lets go of them when it goes on",
+    () =>
+      Effect.gen(function*() {
+        const { call, executed, runners: [first], whereabouts, server } = yield* make
+        yield* Effect.forEach(channels, (channelId) => call(channelId, Count), { concurrency: "unbounded" })
+        yield* until(Effect.map(whereabouts, (now) => new Set(now.values()).size === 2))
+        const now = yield* whereabouts
+        const lost = channels.filter((channelId) => now.get(channelId) === first.port)
+        const hanging = yield* Effect.forEach(lost, (channelId) => Effect.forkChild(call(channelId, Hang)))
+        yield* until(Effect.sync(() => executed.size === channels.length + lost.length))
+
+        yield* Effect.acquireRelease(
+          Effect.sync(() => process.kill(first.pid, "SIGSTOP")),
+          () => Effect.sync(() => process.kill(first.pid, "SIGCONT"))
+        )
+        const frozenAt = Date.now()
+        yield* Effect.forEach(
+          lost,
+          (channelId) =>
+            Effect.map(call(channelId, Count), (exit) => assert.isTrue(Exit.isSuccess(exit), String(exit))),
+          {
+            concurrency: "unbounded"
+          }
+        )
+        assert.isBelow(Date.now() - frozenAt, Bound)
+        for (const fiber of hanging) {
+          const exit = yield* Fiber.join(fiber)
+          assert.include(String(Exit.isFailure(exit) && exit.cause), "was lost")
+        }
+        // Both are connected now, and only one of them knows it.
+        assert.lengthOf(yield* server.connections, channels.length + lost.length)
+        process.kill(first.pid, "SIGCONT")
+        yield* until(Effect.map(server.connections, ({ length }) => length === channels.length))
+        assert.deepStrictEqual([...executed].filter(([, times]) => times !== 1), [])
+      }).pipe(Effect.scoped),
+    90_000
+  )
 })

@@ -9,6 +9,7 @@ import { DisconnectReason, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora
 import { SoraRpcGroup } from "effect-sora-rpc/rpc"
 import { SoraServer } from "effect-sora-rpc/server"
 import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
+import { AtomRegistry, AtomRpc } from "effect/reactivity"
 import { Rpc, RpcClient, RpcGroup, RpcSerialization, RpcServer } from "effect/rpc"
 import { createServer } from "node:http"
 
@@ -295,6 +296,22 @@ describe("the protocol", () => {
       assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
     }).pipe(Effect.scoped, Effect.provide(Layer.provide(direct, inMemory))))
 })
+
+it.live("AtomRpc asks over it", () =>
+  Effect.gen(function*() {
+    class Sora extends AtomRpc.Service<Sora>()("Sora", {
+      group,
+      protocol: Layer.provide(direct, inMemory)
+    }) {}
+    const registry = yield* Effect.acquireRelease(
+      Effect.sync(() => AtomRegistry.make()),
+      (registry) => Effect.sync(() => registry.dispose())
+    )
+    const asked = AtomRegistry.getResult(registry, Sora.query("Own", { roomId: "lobby" }))
+    assert.deepStrictEqual(yield* asked, { memberCount: 5 })
+    const refused = AtomRegistry.getResult(registry, Sora.query("Ask", { a: 1 }))
+    assert.strictEqual((yield* Effect.flip(refused))._tag, "RpcError")
+  }).pipe(Effect.scoped))
 
 describe("a group", () => {
   it("has one method of a name", () => {
