@@ -102,6 +102,11 @@ const makeFake = Effect.gen(function*() {
             Effect.onInterrupt(() => Deferred.succeed(cancelled, undefined))
           )
         }
+        if (method === "late") {
+          return Effect.fail(
+            new SoraRpcError.TimeoutError({ method, timeout: Duration.millis(1) })
+          )
+        }
         return method === "exact"
           ? Effect.fail(
             new SoraRpcError.RpcError({
@@ -210,6 +215,12 @@ describe("a call", () => {
       const [[, , left]] = fake.asked as [[unknown, unknown, number]]
       assert.isAbove(left, 0)
       assert.isAtMost(left, 3000)
+      // Where that one is first, the caller sees its own all the same.
+      assert.deepStrictEqual(
+        yield* Effect.flip(elapse(client("lobby").call("late", undefined, { timeout: "7.5 seconds" }))),
+        new SoraRpcError.TimeoutError({ method: "late", timeout: Duration.seconds(7.5) })
+      )
+      fake.asked.length = 1
       const none = yield* Effect.flip(client("lobby").call(Hang, undefined, { timeout: 0 }))
       assert.strictEqual(none._tag, "TimeoutError")
       assert.lengthOf(fake.asked, 1)
@@ -284,6 +295,29 @@ describe("a connection", () => {
       fake.die()
       yield* Effect.all([connect("a"), connect("a")], { concurrency: "unbounded" })
       assert.deepStrictEqual(fake.log, ["+a", "-a", "+a"])
+    }).pipe(Effect.scoped))
+
+  it.effect("is not taken from the others by a caller that is interrupted while it is made", () =>
+    Effect.gen(function*() {
+      const fake = yield* makeFake
+      const [began, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const { connect } = yield* holding({
+        lookup: (channelId) =>
+          Layer.unwrap(
+            Deferred.succeed(began, undefined).pipe(
+              Effect.andThen(Deferred.await(go)),
+              Effect.as(fake.lookup(channelId))
+            )
+          )
+      })
+      const first = yield* Effect.forkChild(connect("a"))
+      yield* elapse(Deferred.await(began))
+      const second = yield* Effect.forkChild(connect("a"), { startImmediately: true })
+      yield* Effect.yieldNow
+      yield* Fiber.interrupt(first)
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(second)
+      assert.deepStrictEqual(fake.log, ["+a"])
     }).pipe(Effect.scoped))
 
   it.effect("ends when a newer one has its client_id", () =>
