@@ -8,6 +8,8 @@ export default defineConfig({
     alias: [
       { find: /^effect-sora-rpc$/, replacement: source("index.ts") },
       { find: /^effect-sora-rpc\/browser$/, replacement: source("browser/index.ts") },
+      { find: /^effect-sora-rpc\/rpc$/, replacement: source("rpc/index.ts") },
+      { find: /^effect-sora-rpc\/cluster$/, replacement: source("cluster/index.ts") },
       { find: /^effect-sora-rpc\/node$/, replacement: source("node/index.ts") },
       { find: /^effect-sora-rpc\/server$/, replacement: source("server/index.ts") }
     ]

@@ -476,7 +476,13 @@ export const PutSignalingNotifyMetadataItem = /* @__PURE__ */ Object.assign(
  * @category methods
  * @since 0.1.0
  */
-export const known: ReadonlyArray<Any> = [
+export const known: readonly [
+  typeof RequestSimulcastRid,
+  typeof RequestSpotlightRid,
+  typeof ResetSpotlightRid,
+  typeof PutSignalingNotifyMetadata,
+  typeof PutSignalingNotifyMetadataItem
+] = [
   RequestSimulcastRid,
   RequestSpotlightRid,
   ResetSpotlightRid,

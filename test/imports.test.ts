@@ -47,6 +47,19 @@ describe("imports", () => {
     assert.include([...graph(source("cli/run.ts"))], "effect/cli/Command")
   })
 
+  it("effect/rpc and effect/cluster, which are unstable, stay behind their subpaths", () => {
+    const unstable = (entry: string) =>
+      [...graph(source(entry), All)].filter((name) => /^effect\/(rpc|cluster)/.test(name))
+    for (const entry of ["index.ts", "browser/index.ts", "node/index.ts", "server/index.ts"]) {
+      assert.deepStrictEqual(unstable(entry), [], entry)
+    }
+    for (const entry of ["rpc/index.ts", "cluster/index.ts"]) {
+      assert.isNotEmpty(unstable(entry), entry)
+      const foreign = [...graph(source(entry))]
+      assert.deepStrictEqual(foreign.filter((specifier) => !/^(effect(\/|$)|fflate$)/.test(specifier)), [], entry)
+    }
+  })
+
   const calling = ["SoraRpc", "SoraMethod", "RpcChannel", "RpcTransport", "SoraRpcError", "DisconnectReason"]
   for (const file of calling) {
     it(`${file} rests on stable modules of Effect alone, in its types too`, () => {
