@@ -21,7 +21,7 @@ import type * as Scope from "effect/Scope"
 import { check } from "./internal/options.ts"
 import * as Client from "./internal/rpc/client.ts"
 import * as Dispatcher from "./internal/rpc/dispatcher.ts"
-import { RpcOptions } from "./internal/rpc/rpcOptions.ts"
+import { type Options, RpcOptions } from "./internal/rpc/rpcOptions.ts"
 import * as RpcChannel from "./RpcChannel.ts"
 import * as RpcTransport from "./RpcTransport.ts"
 import * as SoraMethod from "./SoraMethod.ts"
@@ -45,37 +45,15 @@ export interface CallOptions {
   readonly timeout?: Duration.Input | undefined
 }
 
-/**
- * Options of the service.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  /** Timeout of calls that name none. Default 5 seconds, as in the official SDKs. */
-  readonly defaultTimeout?: Duration.Input | undefined
+export type {
   /**
-   * Refuse a method that is not in `rpc_methods` before sending it, with
-   * `MethodNotAvailable`. `false` lets the server decide. Default true.
+   * Options of the service.
+   *
+   * @category models
+   * @since 0.1.0
    */
-  readonly checkMethods?: boolean | undefined
-  /**
-   * Calls that may wait for their response at a time; the others wait for their
-   * turn, first come first served. At least 1. Default: no limit, so that no slow
-   * method holds up another; what limits calls is what the DataChannel has
-   * buffered. Set one for a WebRTC implementation that does not tell what it has
-   * buffered, such as `@roamhq/wrtc`.
-   */
-  readonly maxInFlight?: number | undefined
-  /** Calls that may wait for their turn; one more fails with `Unavailable`. Default 65,536. */
-  readonly maxQueued?: number | undefined
-  /**
-   * What happens to a call made while the connection is being made again (see
-   * `reconnect` of `SoraConnection`): it waits for the new connection, within its
-   * own timeout, or fails at once with `Disconnected`. Default `"wait"`.
-   */
-  readonly whenDisconnected?: "wait" | "fail" | undefined
-}
+  Options
+} from "./internal/rpc/rpcOptions.ts"
 
 /**
  * Calls methods of Sora over one connection.

@@ -11,7 +11,7 @@ import { withFiberCount } from "./utils/fibers.ts"
 const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
 /** What a waiting call is, before a channel of its own. */
-const makeClient = Effect.fnUntraced(function*(options?: Partial<Client.Options>) {
+const makeClient = Effect.fnUntraced(function*(options?: SoraRpc.Options) {
   const [client, server] = yield* RpcChannel.makePair
   const sent: Array<any> = []
   server.listenUnsafe({

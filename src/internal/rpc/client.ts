@@ -41,15 +41,7 @@ import * as Deadlines from "./deadlines.ts"
 import * as JsonRpc from "./jsonRpc.ts"
 import * as Observe from "./observe.ts"
 import * as Plans from "./plans.ts"
-
-/** @internal */
-export interface Options {
-  readonly defaultTimeout?: Duration.Input | undefined
-  readonly checkMethods?: boolean | undefined
-  readonly maxInFlight?: number | undefined
-  readonly maxQueued?: number | undefined
-  readonly whenDisconnected?: "wait" | "fail" | undefined
-}
+import type { Options } from "./rpcOptions.ts"
 
 /** Made in one place, so that ten thousand of them share their shape; they have no closures of their own. */
 interface Call extends Deadlines.Deadline {
