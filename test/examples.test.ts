@@ -2,10 +2,14 @@
  * The examples as a user runs them: processes of their own, which end by themselves.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
-import { execFile } from "node:child_process"
+import { Effect, Fiber, Option, Queue, Schema } from "effect"
+import { SoraAuth } from "effect-sora-rpc/server"
+import { execFile, spawn } from "node:child_process"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
+import { createInterface } from "node:readline"
+import { connect, first } from "./utils/connect.ts"
+import * as Restartable from "./utils/restartable.ts"
 
 const run = (example: string, env: Record<string, string>) =>
   Effect.callback<{ readonly code: number; readonly stdout: string; readonly stderr: string }>((resume) => {
@@ -18,6 +22,39 @@ const run = (example: string, env: Record<string, string>) =>
     )
     return Effect.sync(() => child.kill())
   })
+
+/** One that goes on until it is told to stop. `until` waits for a line of its output. */
+const start = Effect.fnUntraced(function*(example: string, env: Record<string, string>) {
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, ["--import", "tsx", `examples/${example}.ts`], {
+        env: { ...process.env, NO_COLOR: "1", ...env },
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+    ),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+  const lines: Array<string> = []
+  const ticks = yield* Queue.sliding<void>(1)
+  createInterface(child.stdout).on("line", (line) => {
+    lines.push(line)
+    Queue.offerUnsafe(ticks, undefined)
+  })
+  const ended = yield* Effect.forkScoped(
+    Effect.callback<number | null>((resume) => void child.once("exit", (code) => resume(Effect.succeed(code)))),
+    { startImmediately: true }
+  )
+  return {
+    /** Waits until a text has been in so many lines, from the beginning. */
+    until: (text: string, times = 1) =>
+      Queue.take(ticks).pipe(
+        Effect.when(Effect.sync(() => lines.filter((line) => line.includes(text)).length < times)),
+        Effect.repeat({ until: Option.isNone }),
+        Effect.timeout("15 seconds")
+      ),
+    stop: Effect.andThen(Effect.sync(() => child.kill("SIGINT")), Fiber.join(ended))
+  }
+})
 
 /** Takes what an OTLP exporter posts, as JSON, by path. */
 const collector = Effect.acquireRelease(
@@ -73,4 +110,92 @@ describe("tracing", () => {
       assert.include(metrics, "sora.client.connect.duration")
       assert.include(metrics, "rpc.client.call.duration")
     }))
+})
+
+describe("moderation", () => {
+  /** Gives a new token with each request. */
+  const tokens = Effect.acquireRelease(
+    Effect.callback<{ readonly url: string; readonly issued: Set<string>; readonly close: () => void }>((resume) => {
+      const issued = new Set<string>()
+      const server = createServer((_, response) => {
+        const access_token = `token ${issued.size + 1}`
+        issued.add(access_token)
+        response.setHeader("content-type", "application/json").end(JSON.stringify({ access_token }))
+      }).listen(0, "127.0.0.1", () => {
+        const { port } = server.address() as AddressInfo
+        resume(Effect.succeed({ url: `http://127.0.0.1:${port}`, issued, close: () => server.close() }))
+      })
+    }),
+    ({ close }) => Effect.sync(close)
+  )
+
+  it.live("survives a restart of the server: rids and metadata are as it wants them", () =>
+    Effect.gen(function*() {
+      const { issued, url: tokenUrl } = yield* tokens
+      const used = new Set<string>()
+      const decode = Schema.decodeUnknownOption(Schema.Struct({ access_token: Schema.String }))
+      const server = yield* Restartable.make({
+        // The bot's tokens are good for one connection each.
+        authenticate: ({ clientId, metadata }) => {
+          if (clientId === "viewer") return Effect.succeed({})
+          const token = Option.getOrUndefined(decode(metadata))?.access_token ?? ""
+          if (!issued.has(token) || used.has(token)) return Effect.fail(new SoraAuth.Refusal({ reason: "TOKEN" }))
+          used.add(token)
+          return Effect.succeed({})
+        }
+      })
+      const join = Effect.gen(function*() {
+        const { connection } = yield* connect({
+          url: server.url,
+          clientId: "viewer",
+          channelId: "lobby",
+          simulcast: true,
+          reconnect: true
+        })
+        return connection
+      })
+      type Viewer = Effect.Success<typeof join>
+      const bot = Effect.map(
+        Effect.suspend(() => server.current().connections),
+        (connections) => connections.find(({ clientId }) => clientId !== "viewer")
+      )
+
+      const before = yield* join
+      const { stop, until } = yield* start("moderation", {
+        SORA_SIGNALING_URL: server.url,
+        SORA_CHANNEL_ID: "lobby",
+        SORA_TOKEN_URL: tokenUrl
+      })
+      /** Waits until each has been asked for so many times, and looks at the server. */
+      const areAskedFor = Effect.fnUntraced(function*(wanted: ReadonlyArray<readonly [viewer: Viewer, times: number]>) {
+        const rids = new Map<string, string>()
+        for (const [viewer, times] of wanted) {
+          const { connectionId } = yield* viewer.offer
+          yield* until(`low layer of ${connectionId}`, times)
+          rids.set(connectionId, "r0")
+        }
+        const { metadata, senderRids } = (yield* bot) ?? assert.fail("the bot is not there")
+        assert.deepStrictEqual({ metadata, senderRids }, { metadata: { nickname: "Moderator" }, senderRids: rids })
+      })
+      const between = yield* join
+      yield* areAskedFor([[before, 1], [between, 1]])
+
+      // Its own connection breaks, and somebody joins while it is away.
+      yield* server.current().inject((yield* bot)?.connectionId ?? "", "closeAbruptly")
+      const meanwhile = yield* join
+      yield* areAskedFor([[before, 2], [between, 2], [meanwhile, 1]])
+
+      // The others come back by themselves, with other ids.
+      yield* server.stop
+      yield* server.start()
+      const viewers = [before, between, meanwhile]
+      yield* Effect.forEach(viewers, ({ changes }) =>
+        first(changes, (state) => state._tag === "Connected" && state.number === 2))
+      const after = yield* join
+      yield* areAskedFor([...viewers, after].map((viewer) => [viewer, 1]))
+
+      assert.isAtLeast(used.size, 3)
+      yield* stop
+      assert.isUndefined(yield* bot)
+    }), 60_000)
 })
