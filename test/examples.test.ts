@@ -1,9 +1,10 @@
 /**
- * The examples as a user runs them: processes of their own, which end by themselves.
+ * The examples as a user runs them: processes of their own, one after the other. The
+ * bot's tests stand beside it, and the page is tested in Chromium.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Option, Queue, Schema } from "effect"
-import { SoraAuth } from "effect-sora-rpc/server"
+import { Effect, Fiber, Option, Queue, Schema, Stream } from "effect"
+import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { execFile, spawn } from "node:child_process"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -49,8 +50,7 @@ const start = Effect.fnUntraced(function*(example: string, env: Record<string, s
     until: (text: string, times = 1) =>
       Queue.take(ticks).pipe(
         Effect.when(Effect.sync(() => lines.filter((line) => line.includes(text)).length < times)),
-        Effect.repeat({ until: Option.isNone }),
-        Effect.timeout("15 seconds")
+        Effect.repeat({ until: Option.isNone })
       ),
     stop: Effect.andThen(Effect.sync(() => child.kill("SIGINT")), Fiber.join(ended))
   }
@@ -75,7 +75,7 @@ const collector = Effect.acquireRelease(
   ({ close }) => Effect.sync(close)
 )
 
-describe("tracing", () => {
+describe("tracing", { concurrent: false }, () => {
   it.live("sends the spans of the connection, the calls and the server, and the metrics", () =>
     Effect.gen(function*() {
       const { posted, url } = yield* collector
@@ -109,10 +109,10 @@ describe("tracing", () => {
       const metrics = JSON.stringify(posted.get("/v1/metrics"))
       assert.include(metrics, "sora.client.connect.duration")
       assert.include(metrics, "rpc.client.call.duration")
-    }))
+    }), 40_000)
 })
 
-describe("moderation", () => {
+describe("moderation", { concurrent: false }, () => {
   /** Gives a new token with each request. */
   const tokens = Effect.acquireRelease(
     Effect.callback<{ readonly url: string; readonly issued: Set<string>; readonly close: () => void }>((resume) => {
@@ -198,4 +198,58 @@ describe("moderation", () => {
       yield* stop
       assert.isUndefined(yield* bot)
     }), 60_000)
+})
+
+describe("ownMethod", { concurrent: false }, () => {
+  it.live("is called and served, and its error is the application's own", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* run("ownMethod", {}), {
+        code: 0,
+        stdout: "counted: { yesCount: 1, noCount: 0 }\nvoted already: yes\n",
+        stderr: ""
+      })
+    }), 40_000)
+})
+
+describe("fleet", { concurrent: false }, () => {
+  it.live(
+    "does its work in every channel but the one that refuses it, over one connection each",
+    () =>
+      Effect.gen(function*() {
+        const connects: Array<string> = []
+        const server = yield* SoraServer.make({
+          authenticate: ({ channelId, clientId }) => {
+            if (clientId !== "viewer") connects.push(channelId)
+            return channelId === "closed"
+              ? Effect.fail(new SoraAuth.Refusal({ reason: "NOT-YOU" }))
+              : Effect.succeed({})
+          }
+        })
+        const { connection } = yield* connect({ url: server.url, channelId: "stage", clientId: "viewer" })
+        const { code, stderr, stdout } = yield* run("fleet", {
+          SORA_SIGNALING_URL: server.url,
+          SORA_CHANNEL_IDS: "lobby,closed,stage",
+          SORA_ACCESS_TOKEN: "s3cret"
+        })
+        const lines = (text: string) => text.trim().split("\n")
+        assert.strictEqual(code, 0)
+        const open = ["lobby", "stage"]
+        assert.sameMembers(lines(stdout), [
+          ...open.map((channelId) => `${channelId}: closing in five minutes`),
+          ...open.map((channelId) => `${channelId}: taken back`)
+        ])
+        assert.lengthOf(lines(stderr), 2)
+        for (const line of lines(stderr)) assert.match(line, /^closed: the server refused the connection: 4490 NOT-YOU/)
+        assert.notInclude(stdout + stderr, "s3cret")
+        // Of the channel that refuses it is tried anew each time.
+        assert.deepStrictEqual(connects.toSorted(), ["closed", "closed", "lobby", "stage"])
+        const puts = yield* Stream.runCollect(Stream.take(connection.push, 2))
+        assert.deepStrictEqual(puts.map(({ data }: any) => [data.key, data.value]), [
+          ["notice", "closing in five minutes"],
+          ["notice", null]
+        ])
+        assert.deepStrictEqual((yield* server.connections).map(({ clientId }) => clientId), ["viewer"])
+      }),
+    40_000
+  )
 })
