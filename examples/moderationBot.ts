@@ -12,7 +12,9 @@ const PutProfile = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Profile)
 
 export class CredentialsError extends Schema.TaggedError<CredentialsError>()("CredentialsError", {
   cause: Schema.Defect()
-}) {}
+}) {
+  override readonly message = "no token was to be had"
+}
 
 /** Where the token for Sora's authentication comes from: a new one each time. */
 export class Credentials extends Context.Service<Credentials, {

@@ -1,5 +1,5 @@
 /**
- * The page of the examples, as `npm run demo:browser` serves it.
+ * The README's program for a page, as `npm run demo:browser` serves it.
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
