@@ -83,12 +83,13 @@ describe("the moderation bot", () => {
         assert.deepInclude(first, { _tag: "Connected", number: 1 })
         const by = "connectionId" in first ? first.connectionId : ""
         assert.deepStrictEqual(yield* Queue.take(asked), { by, rid: "r0", of: mika })
+        const viewer = yield* sora.join({ role: "recvonly" })
         const ren = yield* sora.join()
         assert.deepStrictEqual(yield* Queue.take(asked), { by, rid: "r0", of: ren })
 
         yield* breaks
         assert.deepInclude(yield* next, { _tag: "Reconnecting", attempt: 1 })
-        yield* sora.leave(ren)
+        yield* Effect.forEach([viewer, ren], sora.leave)
         const aoi = yield* sora.join()
         yield* TestClock.adjust("1 second")
         const second = yield* next

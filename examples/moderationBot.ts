@@ -8,6 +8,7 @@ import { SoraConnection, SoraMembers, SoraMethod, SoraRpc } from "effect-sora-rp
 
 /** What each member tells of itself. */
 export const Profile = Schema.Struct({ nickname: Schema.String })
+type Profile = typeof Profile.Type
 const PutProfile = SoraMethod.PutSignalingNotifyMetadata.withMetadata(Profile)
 
 export class CredentialsError extends Schema.TaggedError<CredentialsError>()("CredentialsError", {
@@ -32,27 +33,31 @@ export const options = {
   reconnect: true
 } as const
 
-const nicknameOf = ({ connectionId, metadata }: SoraMembers.Member<typeof Profile.Type>) =>
+const roster = SoraMembers.changes(Profile).pipe(
+  Stream.tap((members) => Effect.logInfo("here are", ...Array.from(members.values(), nicknameOf)))
+)
+
+const nicknameOf = ({ connectionId, metadata }: SoraMembers.Member<Profile>) =>
   Option.match(metadata, { onNone: () => connectionId, onSome: ({ nickname }) => nickname })
 
-const receiveLow = ({ connectionId }: SoraMembers.Member<typeof Profile.Type>) =>
+/** Of everybody, at first, and then of who joins, those that may send. */
+const senders = roster.pipe(
+  Stream.mapAccum((): SoraMembers.Members<Profile> => new Map(), (before, members) => [
+    members,
+    Array.from(members.values()).filter(({ connectionId, isSelf, role }) =>
+      !isSelf && role !== "recvonly" && !before.has(connectionId)
+    )
+  ])
+)
+
+const receiveLow = ({ connectionId }: SoraMembers.Member<Profile>) =>
   SoraRpc.requestSimulcastRid({ rid: "r0", senderConnectionId: connectionId }).pipe(
     Effect.andThen(Effect.logInfo("low layer of", connectionId)),
     // Such as of somebody who has left again: no reason to leave the others.
     Effect.catch(({ message }) => Effect.logWarning("no low layer of", connectionId, message))
   )
 
-const moderate = SoraMembers.changes(Profile).pipe(
-  Stream.tap((members) => Effect.logInfo("here are", ...Array.from(members.values(), nicknameOf))),
-  Stream.mapAccum(
-    (): SoraMembers.Members<typeof Profile.Type> => new Map(),
-    (before, members) => [
-      members,
-      Array.from(members.values()).filter(({ connectionId, isSelf }) => !isSelf && !before.has(connectionId))
-    ]
-  ),
-  Stream.mapEffect(receiveLow, { concurrency: 8 })
-)
+const moderate = Stream.mapEffect(senders, receiveLow, { concurrency: 8 })
 
 /** Runs until the connection has ended for good. Each connection begins anew, because Sora forgets rids with it. */
 export const bot = SoraConnection.SoraConnection.use(({ changes }) =>
