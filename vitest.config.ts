@@ -15,7 +15,7 @@ export default defineConfig({
     ]
   },
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
     sequence: { concurrent: true },
     // Many DTLS handshakes at once on few cores: the limit is for what hangs, not for what is slow.
     testTimeout: 20_000,

@@ -1,8 +1,8 @@
 /**
  * Checks the documents: that each relative link leads to a file and each
  * anchor to a heading, that each section of the protocol notes that a
- * docstring names is there, and that the README in Japanese has the programs
- * and commands of the English one.
+ * docstring names is there, that the README in Japanese has the programs and
+ * commands of the English one, and that the page in docs is the one of examples.
  *
  *   npm run check:docs
  */
@@ -87,6 +87,12 @@ english.forEach((code, i) => {
     problems.push(`README.ja.md: program ${i + 1} is not that of README.md, which begins ${code.split("\n")[0]}`)
   }
 })
+
+/** The code, without the comment that it begins with. */
+const page = read("examples/page/page.ts").replace(/^\/\*\*[^]*?\*\/\n/, "")
+if (!read("docs/connecting.md").includes(`\`\`\`ts\n${page}\`\`\`\n`)) {
+  problems.push("docs/connecting.md: its program for a page is not that of examples/page/page.ts")
+}
 
 if (problems.length > 0) {
   process.stderr.write(`${problems.join("\n")}\n`)

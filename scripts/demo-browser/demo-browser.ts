@@ -1,10 +1,8 @@
 /**
- * The program for a page of docs/connecting.md, served on localhost beside a development
- * server, until SIGINT or SIGTERM:
+ * The page of the examples, served on localhost beside a development server, until
+ * SIGINT or SIGTERM:
  *
  *   npm run demo:browser
- *
- * The program is taken from the document itself, so that what stands there runs.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -31,19 +29,13 @@ class CannotServe extends Schema.TaggedError<CannotServe>()("CannotServe", { tex
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-/** The signaling URL in the document, in whose place comes that of the server beside it. */
-const ReadmeUrl = "ws://127.0.0.1:5000/signaling"
+const page = path("../../examples/page")
 
-const program = Effect.suspend(() => {
-  const programs = readFileSync(path("../../docs/connecting.md"), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)
-  const found = Array.from(programs, ([, code]) => code!).find((code) => code.includes(ReadmeUrl))
-  return found === undefined
-    ? Effect.fail(new CannotServe({ text: `docs/connecting.md has no program that connects to ${ReadmeUrl}` }))
-    : Effect.succeed(found)
-})
+/** The signaling URL of the page, in whose place comes that of the server beside it. */
+const PageUrl = "ws://127.0.0.1:5000/signaling"
 
-/** Serves the program, bundled anew at each request, until the scope closes. Gives the port. */
-const servePage = Effect.fnUntraced(function*(code: string, port: number) {
+/** Serves the page, bundled anew at each request, until the scope closes. Gives the port. */
+const servePage = Effect.fnUntraced(function*(signalingUrl: string, port: number) {
   const attempt = <A>(run: () => Promise<A>) =>
     Effect.tryPromise({
       try: run,
@@ -52,8 +44,16 @@ const servePage = Effect.fnUntraced(function*(code: string, port: number) {
   const context = yield* Effect.acquireRelease(
     attempt(() =>
       esbuild.context({
-        stdin: { contents: code, loader: "ts", resolveDir: path("../..") },
-        outfile: path("page.js"),
+        entryPoints: [`${page}/page.ts`],
+        outdir: page,
+        plugins: [{
+          name: "signaling URL",
+          setup: (build) =>
+            build.onLoad({ filter: /examples.page.page\.ts$/ }, ({ path }) => ({
+              contents: readFileSync(path, "utf8").replaceAll(PageUrl, signalingUrl),
+              loader: "ts"
+            }))
+        }],
         bundle: true,
         write: false,
         platform: "browser",
@@ -69,7 +69,7 @@ const servePage = Effect.fnUntraced(function*(code: string, port: number) {
     (context) => Effect.promise(() => context.dispose())
   )
   // On localhost only, which a browser takes for secure: elsewhere a page gets no camera.
-  return (yield* attempt(() => context.serve({ host: "127.0.0.1", port, servedir: path(".") }))).port
+  return (yield* attempt(() => context.serve({ host: "127.0.0.1", port, servedir: page }))).port
 })
 
 const port = (name: string, description: string, byDefault: number) =>
@@ -89,13 +89,13 @@ Command.make(
     const server = yield* SoraServer.make({ port: signalingPort }).pipe(
       Effect.mapError(({ message }) => new CannotServe({ text: `${message} (--signaling-port takes another)` }))
     )
-    const page = yield* servePage((yield* program).replaceAll(ReadmeUrl, server.url), port)
-    yield* Console.log(`http://localhost:${page}`)
+    const served = yield* servePage(server.url, port)
+    yield* Console.log(`http://localhost:${served}`)
     yield* Console.log(`signals with ${server.url}; open it in two tabs. Ctrl-C stops it.`)
     return yield* Effect.never
   }, Effect.scoped)
 ).pipe(
-  Command.withDescription("Serve the page of docs/connecting.md on localhost, beside a development server"),
+  Command.withDescription("Serve the page of the examples on localhost, beside a development server"),
   Command.run({ version: "0.1.0" }),
   Effect.provide(NodeServices.layer),
   NodeRuntime.runMain({

@@ -93,6 +93,8 @@ export interface Connection {
   readonly metadata: Schema.Json | undefined
   /** The simulcast layer asked for, of senders without one of their own. */
   readonly rid: SoraMethod.Rid
+  /** The simulcast layers asked for of single senders, by their connection ids. */
+  readonly senderRids: ReadonlyMap<string, SoraMethod.Rid>
   readonly spotlightFocusRid: SoraMethod.Rid
   readonly spotlightUnfocusRid: SoraMethod.Rid
 }
@@ -267,6 +269,7 @@ const viewOf = ({ isSwitched, member }: Rooms.ServerConnection): Connection => (
   spotlight: member.spotlight,
   metadata: member.metadata,
   rid: member.rids.all,
+  senderRids: new Map(member.rids.bySender),
   spotlightFocusRid: member.spotlightRids.focus,
   spotlightUnfocusRid: member.spotlightRids.unfocus
 })

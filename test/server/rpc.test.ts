@@ -248,7 +248,11 @@ layer(SoraServer.layer(), { excludeTestServices: true })("with the defaults", (i
           current_rid: "r2",
           previous_rid: "r1"
         })
-        assert.strictEqual((yield* server.connections).find((it) => it.connectionId === idOf(viewer))?.rid, "r1")
+        const asked = Effect.map(server.connections, (connections) => {
+          const found = connections.find((it) => it.connectionId === idOf(viewer))
+          return { rid: found?.rid, senderRids: found?.senderRids }
+        })
+        assert.deepStrictEqual(yield* asked, { rid: "r1", senderRids: new Map([[idOf(two), "r2" as const]]) })
         for (
           const wrong of [
             { rid: "auto" },
@@ -258,6 +262,9 @@ layer(SoraServer.layer(), { excludeTestServices: true })("with the defaults", (i
         ) assert.strictEqual((yield* wait(() => viewer.rpc(RequestSimulcast, wrong))).error.code, -32602)
         yield* fence(server, "layers", [viewer, one])
         assert.strictEqual(viewer.received.filter((it) => it.message.event_type === "simulcast.switched").length, 3)
+        // With the sender goes what was asked for of it.
+        yield* server.disconnect({ connectionId: idOf(two) })
+        assert.deepStrictEqual(yield* asked, { rid: "r1", senderRids: new Map() })
         assert.isFalse(one.received.some((it) => it.message.event_type === "simulcast.switched"))
       }),
     10_000

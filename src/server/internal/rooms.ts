@@ -98,6 +98,8 @@ export const make = (now: () => number): Rooms => {
       if (room.members.delete(member.connectionId)) {
         const event = { _tag: "connection.destroyed" as const, ...connectionMembers(member) }
         for (const other of others(member)) other.deliver("notify", event)
+        // What was asked for of its layers goes with it.
+        for (const other of room.members.values()) other.member.rids.bySender.delete(member.connectionId)
       }
       if (room.entered.size + room.members.size === 0) rooms.delete(member.channelId)
     },
