@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { readFileSync } from "node:fs"
+import { text } from "node:stream/consumers"
 import { inject } from "vitest"
 import { until, wait } from "./harness.ts"
 import { connectBrowser, openUi, row, rowsAre, seriousOf, show } from "./uiPage.ts"
@@ -63,9 +63,9 @@ layer(Live, { excludeTestServices: true, timeout: "60 seconds" })("the page", (i
         await row(page, connectionId).click()
         const detail = page.getByRole("region", { name: `Connection ${connectionId}` })
         await detail.waitFor()
-        const text = await detail.innerText()
-        assert.include(text, hostile)
-        assert.include(text, "\"mood\": \"<img")
+        const shown = await detail.innerText()
+        assert.include(shown, hostile)
+        assert.include(shown, "\"mood\": \"<img")
         assert.strictEqual(await page.locator("#app img").count(), 0)
         assert.strictEqual(await page.title(), "Now · Sora development server")
 
@@ -175,7 +175,7 @@ layer(Live, { excludeTestServices: true, timeout: "60 seconds" })("the page", (i
         await page.getByRole("button", { name: "Export" }).click()
         const download = await downloading
         assert.strictEqual(download.suggestedFilename(), `${connectionId}.jsonl`)
-        const lines = readFileSync(await download.path(), "utf8").trim().split("\n").map((line) => JSON.parse(line))
+        const lines = (await text(await download.createReadStream())).trim().split("\n").map((line) => JSON.parse(line))
         assert.strictEqual(lines[0].format, "effect-sora-rpc/recording")
         assert.isTrue(lines.some(({ direction, message, type }) =>
           type === "signaling" && direction === "sent" && message.type === "connect"

@@ -1,7 +1,7 @@
 /**
  * What several views are made of.
  */
-import type { ComponentChildren, TargetedKeyboardEvent } from "preact"
+import type { ComponentChildren, RefObject, TargetedKeyboardEvent } from "preact"
 import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks"
 import { useTexts } from "./atoms.ts"
 import { say } from "./server.ts"
@@ -162,6 +162,18 @@ const RowHeight = 28
 /** Rows beyond what is seen, so that scrolling shows no gap. */
 const Spare = 8
 
+/** A function of its own: what lives as long as the list would else keep the items that it began with. */
+const useHeight = (box: RefObject<HTMLElement>): number => {
+  const [height, setHeight] = useState(400)
+  useEffect(() => {
+    const element = box.current!
+    const observer = new ResizeObserver(() => setHeight(element.clientHeight))
+    observer.observe(element)
+    return () => observer.disconnect()
+  }, [])
+  return height
+}
+
 /**
  * A list of which only the rows in sight are drawn. One row is chosen, with the
  * keyboard too; with `follow` it stays at the end while it is there.
@@ -179,16 +191,9 @@ export const VirtualList = <A extends object>(props: {
   const { chosen, items, keyOf, onChoose } = props
   const box = useRef<HTMLDivElement>(null)
   const [top, setTop] = useState(0)
-  const [height, setHeight] = useState(400)
+  const height = useHeight(box)
   const atEnd = useRef(true)
   const id = useId()
-
-  useEffect(() => {
-    const element = box.current!
-    const observer = new ResizeObserver(() => setHeight(element.clientHeight))
-    observer.observe(element)
-    return () => observer.disconnect()
-  }, [])
 
   useLayoutEffect(() => {
     const element = box.current!

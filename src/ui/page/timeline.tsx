@@ -107,15 +107,12 @@ const prettyText = (text: string): string => {
   }
 }
 
-export const Timeline = () => {
-  const texts = useTexts()
-  useAtom(changed)
-  const by = useAtom(filter)
-  const still = useAtom(frozen)
-  const chosen = useAtom(chosenEntry)
-  const [draft, setDraft] = useState(by)
+/**
+ * A hundred thousand messages are looked through once for what is typed, not for each key. A function of its own, so that
+ * its timer keeps no list.
+ */
+const useFilter = (draft: Filter): void => {
   const first = useRef(true)
-  // A hundred thousand messages are looked through once for what is typed, not for each key.
   useEffect(() => {
     if (first.current) {
       first.current = false
@@ -129,6 +126,16 @@ export const Timeline = () => {
     }, 150)
     return () => clearTimeout(timer)
   }, [draft])
+}
+
+export const Timeline = () => {
+  const texts = useTexts()
+  useAtom(changed)
+  const by = useAtom(filter)
+  const still = useAtom(frozen)
+  const chosen = useAtom(chosenEntry)
+  const [draft, setDraft] = useState(by)
+  useFilter(draft)
 
   const shown = still?.shown ?? history.shown
   const message = chosen === undefined ? undefined : history.find(chosen)
