@@ -163,7 +163,7 @@ const RowHeight = 28
 const Spare = 8
 
 /** A function of its own: what lives as long as the list would else keep the items that it began with. */
-const useHeight = (box: RefObject<HTMLElement>): number => {
+const useHeight = (box: RefObject<HTMLElement | null>): number => {
   const [height, setHeight] = useState(400)
   useEffect(() => {
     const element = box.current!
