@@ -11,7 +11,8 @@ export default defineConfig({
       { find: /^effect-sora-rpc\/rpc$/, replacement: source("rpc/index.ts") },
       { find: /^effect-sora-rpc\/cluster$/, replacement: source("cluster/index.ts") },
       { find: /^effect-sora-rpc\/node$/, replacement: source("node/index.ts") },
-      { find: /^effect-sora-rpc\/server$/, replacement: source("server/index.ts") }
+      { find: /^effect-sora-rpc\/server$/, replacement: source("server/index.ts") },
+      { find: /^effect-sora-rpc\/ui$/, replacement: source("ui/index.ts") }
     ]
   },
   test: {

@@ -8,9 +8,11 @@ import { spawn, spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
+import { gzipSync } from "node:zlib"
 
 const root = resolve(import.meta.dirname, "..")
 const bin = join(root, "node_modules", ".bin")
+const sizeOf = (files: ReadonlyArray<Uint8Array>) => files.reduce((sum, { byteLength }) => sum + byteLength, 0)
 const log = (text: string) => void process.stdout.write(`${text}\n`)
 /** Gives what the command printed; shows it when the command fails. */
 const run = (command: string, args: ReadonlyArray<string>, cwd: string): string => {
@@ -76,6 +78,12 @@ try {
   )
   if (strangers.length > 0) throw new Error(`the tarball has files that users do not need: ${strangers.join(", ")}`)
   log(`packed ${files.length} files, ${packed.size} bytes`)
+  const page = ["index.html", "main.css", "main.js"].map((name) => readFileSync(join(root, "dist/ui/page", name)))
+  const pageFiles = files.filter((path) => path.includes("ui/page/"))
+  if (pageFiles.length !== page.length) {
+    throw new Error(`the page's files are not in the tarball, or more: ${pageFiles.join(", ")}`)
+  }
+  log(`of which the page: ${sizeOf(page)} bytes, ${sizeOf(page.map((file) => gzipSync(file)))} gzipped`)
 
   log(run(join(bin, "publint"), ["--strict", tarball], root).trim())
   log(run(join(bin, "attw"), ["--profile", "esm-only", tarball], root).trim())

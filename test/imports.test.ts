@@ -60,6 +60,14 @@ describe("imports", () => {
     }
   })
 
+  it("the server knows nothing of its page, nor of what that is made with", () => {
+    const seen = new Set<string>()
+    const foreign = graph(source("server/index.ts"), RunTime, seen)
+    assert.deepStrictEqual([...foreign].filter((specifier) => specifier.startsWith("effect/rpc")), [])
+    assert.deepStrictEqual([...seen].filter((file) => file.includes("/src/ui/")), [])
+    assert.include([...graph(source("ui/index.ts"))], "effect/rpc")
+  })
+
   const calling = ["SoraRpc", "SoraMethod", "RpcChannel", "RpcTransport", "SoraRpcError", "DisconnectReason"]
   for (const file of calling) {
     it(`${file} rests on stable modules of Effect alone, in its types too`, () => {

@@ -16,8 +16,8 @@ const read = (pattern: string) =>
   globSync(pattern, { cwd: root }).map((file) => ({ file, text: readFileSync(join(root, file), "utf8") }))
 
 const sources = read("src/**/*.ts")
-/** The binary is no module for anybody to import. */
-const isPrivate = (file: string) => file.includes("internal") || file.startsWith("src/cli/")
+/** The binary is no module for anybody to import, nor is the development server's page, which is bundled. */
+const isPrivate = (file: string) => file.includes("internal") || /^src\/(cli|ui\/page)\//.test(file)
 const publicModules = sources.filter(({ file }) => !isPrivate(file) && basename(file) !== "index.ts")
 
 /** The doc comment that ends where the text does. */

@@ -44,6 +44,7 @@ import * as Methods from "./internal/methods.ts"
 import { DefaultHost, issueOfOptions, type Options, settingsOf } from "./internal/options.ts"
 import * as Rooms from "./internal/rooms.ts"
 import { cannotListen, SoraServerError } from "./internal/serverError.ts"
+import * as Tap from "./internal/tap.ts"
 import { grantAll } from "./SoraAuth.ts"
 import * as SoraFaults from "./SoraFaults.ts"
 
@@ -165,6 +166,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
   const settings = settingsOf(options)
   const now = () => clock.currentTimeMillisUnsafe()
   const rooms = Rooms.make(now)
+  const tap = Tap.make()
   const handlersOf = (limitRids: boolean) => [
     ...Methods.make(rooms, now, {
       itemResult: options.itemResult ?? "metadata",
@@ -184,19 +186,21 @@ export const make = Effect.fnUntraced(function*<R = never>(
     options.acceptUnprefixedMethods === true
       ? allMethods.find((name) => name.endsWith(`/${method}`)) ?? method
       : method
+  let wrong = options.faults ?? {}
   let faults = Faults.sourceOf(options.faults)
 
   const services: Services = {
     settings,
     url: () => url,
     rooms,
+    tap,
     dispatcher: Dispatcher.make(handlers, alias),
     authenticate: (connect) =>
       provide(Effect.suspend(() => Dispatcher.asEffect("authenticate", authenticate(connect)))),
     allMethods,
     faults: () => faults
   }
-  const taken = yield* Listener.make({
+  const { invite, port: taken } = yield* Listener.make({
     host,
     port,
     allowedOrigins,
@@ -221,40 +225,48 @@ export const make = Effect.fnUntraced(function*<R = never>(
         : use(connection)
     }))
 
-  return Inside.keep(
+  const service = SoraServer.of({
+    url,
+    apiUrl,
+    connections: Effect.sync(() => rooms.joined().map(viewOf)),
+    push: (channelId, data, options) =>
+      Effect.sync(() => {
+        if (options?.connectionId === undefined) rooms.push(channelId, data)
+        else rooms.find(channelId, options.connectionId)?.deliver("push", { type: "push", data })
+      }),
+    disconnect: (target) =>
+      Hop.effect(Effect.suspend(() => {
+        const targets = rooms.all().filter(({ member }) =>
+          "connectionId" in target
+            ? member.connectionId === target.connectionId
+            : member.channelId === target.channelId
+        )
+        for (const { end } of targets) end(disconnectedApi)
+        return Effect.as(
+          Effect.forEach(targets, ({ ended }) => ended, { concurrency: "unbounded", discard: true }),
+          targets.length
+        )
+      })),
+    reOffer: (connectionId) => withConnection(connectionId, ({ reOffer }) => reOffer),
+    requestStats: (connectionId) => withConnection(connectionId, ({ requestStats }) => requestStats),
+    setFaults: (next) =>
+      Hop.effect(Effect.flatMap(Effect.orDie(SoraFaults.decode(next)), (decoded) => {
+        wrong = decoded
+        faults = Faults.sourceOf(decoded)
+        return Effect.forEach(rooms.all(), ({ redraw }) => redraw, { discard: true })
+      })),
+    inject: (connectionId, fault) => withConnection(connectionId, ({ inject }) => inject(fault))
+  })
+  Inside.keep(service, {
+    host,
+    port: taken,
     rooms,
-    SoraServer.of({
-      url,
-      apiUrl,
-      connections: Effect.sync(() => rooms.joined().map(viewOf)),
-      push: (channelId, data, options) =>
-        Effect.sync(() => {
-          if (options?.connectionId === undefined) rooms.push(channelId, data)
-          else rooms.find(channelId, options.connectionId)?.deliver("push", { type: "push", data })
-        }),
-      disconnect: (target) =>
-        Hop.effect(Effect.suspend(() => {
-          const targets = rooms.all().filter(({ member }) =>
-            "connectionId" in target
-              ? member.connectionId === target.connectionId
-              : member.channelId === target.channelId
-          )
-          for (const { end } of targets) end(disconnectedApi)
-          return Effect.as(
-            Effect.forEach(targets, ({ ended }) => ended, { concurrency: "unbounded", discard: true }),
-            targets.length
-          )
-        })),
-      reOffer: (connectionId) => withConnection(connectionId, ({ reOffer }) => reOffer),
-      requestStats: (connectionId) => withConnection(connectionId, ({ requestStats }) => requestStats),
-      setFaults: (next) =>
-        Hop.effect(Effect.flatMap(Effect.orDie(SoraFaults.decode(next)), (decoded) => {
-          faults = Faults.sourceOf(decoded)
-          return Effect.forEach(rooms.all(), ({ redraw }) => redraw, { discard: true })
-        })),
-      inject: (connectionId, fault) => withConnection(connectionId, ({ inject }) => inject(fault))
-    })
-  )
+    tap,
+    methods: Array.from(new Map(handlers.map(({ method }) => [SoraMethod.wireName(method), method])).values()),
+    faults: () => wrong,
+    invite
+  })
+  return service
 })
 
 const viewOf = ({ isSwitched, member }: Rooms.ServerConnection): Connection => ({

@@ -39,6 +39,16 @@ const makeAuthenticate = (secret: Redacted.Redacted<string> | undefined) =>
     ? Effect.fail(emptySecret)
     : Effect.try({ try: () => SoraAuth.jwtClaims({ secret }), catch: () => emptySecret })
 
+/** Its code is loaded only here: who does not look pays nothing for it. */
+const servePage = Effect.fnUntraced(function*(server: SoraServer.SoraServer["Service"]) {
+  const SoraServerUi = yield* Effect.promise(() => import("../../ui/SoraServerUi.ts"))
+  const { url } = yield* SoraServerUi.make.pipe(
+    Effect.provideService(SoraServer.SoraServer, server),
+    Effect.mapError(({ message }) => cannot("SoraServerError", message))
+  )
+  return url
+})
+
 export const serve = Command.make(
   "serve",
   {
@@ -75,6 +85,7 @@ export const serve = Command.make(
         "closeAbruptly (within lifeMax, a time) for connections; and a seed, with which it happens again. " +
         "Such as '{\"drop\":0.1,\"delay\":\"1 second\",\"seed\":7}'"
     ).pipe(Flag.optional),
+    ui: Flags.bool("ui", "Serve a page that shows connections and messages, and breaks them; its URL is printed"),
     jwt: Flags.bool(
       "jwt",
       "Grant what the JWT in metadata.access_token claims; its signature is checked with SORA_JWT_SECRET"
@@ -86,7 +97,7 @@ export const serve = Command.make(
     )
   },
   Effect.fnUntraced(
-    function*({ allowedOrigins, apiPort, faults: json, ignoreDisconnectWebsocket, jwt, secret, ...options }) {
+    function*({ allowedOrigins, apiPort, faults: json, ignoreDisconnectWebsocket, jwt, secret, ui, ...options }) {
       const faults = Option.isNone(json) ? undefined : yield* decodeFaults(json.value)
       const authenticate = jwt ? yield* makeAuthenticate(Option.getOrUndefined(secret)) : undefined
       yield* endsByInterrupt
@@ -99,10 +110,17 @@ export const serve = Command.make(
         ...(ignoreDisconnectWebsocket ? { ignoreDisconnectWebsocket: true } : {})
       }).pipe(Effect.mapError(({ message }) => cannot("SoraServerError", message)))
       const { apiUrl, url } = server
+      const uiUrl = ui ? yield* servePage(server) : undefined
       // For who starts it and waits for its URL.
       yield* write(
-        { url, ...(apiUrl === undefined ? {} : { apiUrl }) },
-        () => apiUrl === undefined ? url : `${url}\nHTTP API: ${apiUrl}`
+        { url, ...(apiUrl === undefined ? {} : { apiUrl }), ...(uiUrl === undefined ? {} : { uiUrl }) },
+        () =>
+          [
+            url,
+            ...(apiUrl === undefined ? [] : [`HTTP API: ${apiUrl}`]),
+            ...(uiUrl === undefined ? [] : [`Page: ${uiUrl}`])
+          ]
+            .join("\n")
       )
       yield* note(
         jwt

@@ -215,7 +215,8 @@ export const make = Effect.fnUntraced(function*(
         (params, caller) => answer(name, params, caller)
       ))
   })
-  const { onJoin } = Inside.roomsOf(server)
+  // Made above, by `SoraServer.make`.
+  const { onJoin } = Inside.insideOf(server)!.rooms
   onJoin.add((connection) => {
     const { connectionId } = connection.member
     const to = serve(offer, connection)

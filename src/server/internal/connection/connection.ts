@@ -68,7 +68,12 @@ export const serve = Effect.fnUntraced(function*(
   const ending = yield* Ending.make
   const load = Inbox.makeLoad(settings.maxBufferedBytes, () => ending.end(bufferOverflow))
   const inbox = yield* Inbox.make(load)
-  const { post } = inbox
+  const line = services.tap.line()
+  const post = (event: Event) => {
+    if (event._tag === "SocketMessage") line.message("received", "websocket", undefined, event.text)
+    else if (event._tag === "ChannelMessage") line.message("received", "datachannel", event.label, event.text)
+    inbox.post(event)
+  }
   const beside = (effect: Effect.Effect<unknown, unknown>) => Effect.forkIn(logged(effect), held)
   const runCall = yield* FiberSet.makeRuntime<never>().pipe(Scope.provide(held))
 
@@ -82,6 +87,7 @@ export const serve = Effect.fnUntraced(function*(
   const transport = yield* Transport.make(webSocket, {
     channels,
     ending,
+    line,
     maxBufferedBytes: settings.maxBufferedBytes,
     isSwitched: () => state.switched,
     post
@@ -100,6 +106,7 @@ export const serve = Effect.fnUntraced(function*(
 
   const teardown = Effect.gen(function*() {
     const by = yield* ending.begun
+    line.closed(by)
     if (established !== undefined) {
       rooms.leave(established.connection)
       established.connection.media.release()
@@ -158,6 +165,7 @@ export const serve = Effect.fnUntraced(function*(
       ended: Deferred.await(tornDown),
       fate,
       load,
+      line,
       statistics,
       isSwitched: () => state.switched,
       beside,

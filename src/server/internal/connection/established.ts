@@ -11,6 +11,7 @@ import { internalError } from "../ends.ts"
 import * as Media from "../media/media.ts"
 import type { ServerConnection } from "../rooms.ts"
 import { SoraServerError } from "../serverError.ts"
+import type { Line } from "../tap.ts"
 import type { Channels } from "./channels.ts"
 import type { Ending } from "./ending.ts"
 import type { Fate } from "./fate.ts"
@@ -40,6 +41,7 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
   readonly ended: Effect.Effect<void>
   readonly fate: Fate
   readonly load: Load
+  readonly line: Line
   readonly statistics: Waiting<Schema.Json>
   readonly isSwitched: () => boolean
   /** Runs for as long as the connection lives. */
@@ -47,7 +49,8 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
   readonly runCall: (effect: Effect.Effect<void>) => void
   readonly post: (event: Event) => void
 }): Established => {
-  const { beside, channels, clock, ended, ending, fate, load, post, runCall, services, statistics, transport } = parts
+  const { beside, channels, clock, ended, ending, fate, line, load, post, runCall, services, statistics, transport } =
+    parts
   const { dispatcher, rooms, settings } = services
   const { deliver } = transport
 
@@ -63,6 +66,7 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
     ending,
     fate,
     load,
+    line,
     run: runCall
   })
   const relay = Relay.make({ member, rooms, channels, transport, maxInflatedBytes: settings.maxInflatedBytes })
@@ -107,5 +111,6 @@ export const establish = (terms: Terms, peer: WeriftPeer, parts: {
     redraw: fate.redraw
   }
   rooms.enter(connection)
+  line.opened(member)
   return { connection, negotiation, rpc }
 }

@@ -7,6 +7,7 @@ import * as Channel from "../../../internal/rpc/channel.ts"
 import { type Dispatcher, internalErrorOf } from "../../../internal/rpc/dispatcher.ts"
 import type { Member } from "../member.ts"
 import type { Settings } from "../options.ts"
+import type { Line } from "../tap.ts"
 import { type Channels, sizeOf } from "./channels.ts"
 import type { Ending } from "./ending.ts"
 import type { Fate } from "./fate.ts"
@@ -29,9 +30,10 @@ export const make = (options: {
   readonly ending: Ending
   readonly fate: Fate
   readonly load: Load
+  readonly line: Line
   readonly run: (effect: Effect.Effect<void>) => void
 }): Rpc => {
-  const { channels, dispatcher, ending, fate, granted, load, member, run, settings, transport } = options
+  const { channels, dispatcher, ending, fate, granted, line, load, member, run, settings, transport } = options
   const tooManyCalls = internalErrorOf(`${settings.maxCalls} calls are under way`)
   const isGranted = (method: string) => granted.includes(method)
   let underWay = 0
@@ -62,6 +64,7 @@ export const make = (options: {
       // Answered with a parse error.
       frame = ""
     }
+    line.message("received", "datachannel", "rpc", frame)
     // A call is kept until it is answered, and so counts until then.
     if (!load.take(frame.length)) return
     const ended = Effect.sync(() => {

@@ -9,11 +9,12 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
 import { letGo } from "../../../internal/dataChannel.ts"
-import { SocketCloseGrace } from "../../../internal/protocol.ts"
-import { encodeMessage } from "../../../internal/rpc/channel.ts"
+import { MaxMessageBytes, SocketCloseGrace } from "../../../internal/protocol.ts"
+import { decodeMessage, encodeMessage } from "../../../internal/rpc/channel.ts"
 import { sendData } from "../../../internal/signaling/labelled.ts"
 import * as Signaling from "../../../Signaling.ts"
 import { bufferOverflow, closeReason } from "../ends.ts"
+import type { Line } from "../tap.ts"
 import type { Channels } from "./channels.ts"
 import type { Ending } from "./ending.ts"
 import type { Event } from "./state.ts"
@@ -45,15 +46,25 @@ export interface Transport {
 
 const textOf = (message: Signaling.ServerMessage): string => JSON.stringify(Signaling.encodeServerMessage(message))
 
+/** Empty for what no client could read. */
+const readable = (data: string | Uint8Array, compress: boolean): string => {
+  try {
+    return decodeMessage(data, compress, MaxMessageBytes)
+  } catch {
+    return ""
+  }
+}
+
 export const make = Effect.fnUntraced(function*(webSocket: WebSocket, options: {
   readonly channels: Channels
   readonly ending: Ending
+  readonly line: Line
   readonly maxBufferedBytes: number
   /** Whether signaling has moved to the DataChannels. */
   readonly isSwitched: () => boolean
   readonly post: (event: Event) => void
 }): Effect.fn.Return<Transport, never, Scope.Scope> {
-  const { channels, ending, isSwitched, maxBufferedBytes, post } = options
+  const { channels, ending, isSwitched, line, maxBufferedBytes, post } = options
   const closed = yield* Deferred.make<void>()
   const isSocketOpen = () => !Deferred.isDoneUnsafe(closed)
 
@@ -74,6 +85,7 @@ export const make = Effect.fnUntraced(function*(webSocket: WebSocket, options: {
       const text = textOf(message)
       if (!hasRoomFor(text.length)) return false
       webSocket.send(text)
+      line.message("sent", "websocket", undefined, text)
       return true
     } catch {
       return false
@@ -87,13 +99,24 @@ export const make = Effect.fnUntraced(function*(webSocket: WebSocket, options: {
 
   const sendOnChannel = (label: string, text: string): boolean => {
     const to = channels.get(label)
-    return to !== undefined && sendOnLabel(label, encodeMessage(text, to.compress))
+    const sent = to !== undefined && sendOnLabel(label, encodeMessage(text, to.compress))
+    if (sent) line.message("sent", "datachannel", label, text)
+    return sent
+  }
+
+  const sendRaw = (label: string, data: string | Uint8Array<ArrayBuffer>): boolean => {
+    const sent = sendOnLabel(label, data)
+    // A response that was spoilt on purpose. Messages of the application are nobody's business.
+    if (sent && label === "rpc" && line.isWatched()) {
+      line.message("sent", "datachannel", label, readable(data, channels.get(label)?.compress ?? false))
+    }
+    return sent
   }
 
   return {
     sendOnSocket,
     sendOnChannel,
-    sendData: sendOnLabel,
+    sendData: sendRaw,
     deliver: (label, message) => isSwitched() && sendOnChannel(label, textOf(message)) || sendOnSocket(message),
     announce(message) {
       if (isSwitched()) sendOnChannel("signaling", textOf(message))

@@ -51,6 +51,8 @@ export interface Media {
   readonly watch: Effect.Effect<void>
   /** The tracks that the others may have. */
   readonly sources: () => ReadonlyArray<Source>
+  /** The tracks of others that this client has a section for. */
+  readonly receives: () => ReadonlyArray<Source>
   /** The client has asked for other layers. */
   readonly refresh: () => void
   /** A new offer may be due: a track that this client should receive has begun or ended. */
@@ -262,6 +264,7 @@ export const make = (options: {
       ? Effect.forever(Effect.andThen(Effect.sleep("1 second"), Effect.sync(lookAtLayers)))
       : Effect.void,
     sources: liveSources,
+    receives: () => Array.from(forwards.values(), ({ source }) => source),
     refresh: () => {
       for (const forward of forwards.values()) forward.refresh()
     },
