@@ -118,9 +118,9 @@ try {
   )
   run("npm", ["install", "--loglevel=error", "--no-audit", "--no-fund"], project)
 
-  const programs = ["README.md", "docs/calling.md", "docs/connecting.md", "docs/testing.md"].flatMap((document) =>
-    Array.from(readFileSync(join(root, document), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm), ([, code]) => code!)
-  )
+  const programs = ["README.md", "AGENTS.md", "docs/calling.md", "docs/connecting.md", "docs/testing.md"].flatMap((
+    document
+  ) => Array.from(readFileSync(join(root, document), "utf8").matchAll(/^```ts\n([^]*?)^```$/gm), ([, code]) => code!))
   programs.forEach((code, i) => writeFileSync(join(project, `program${i}.ts`), code))
   for (const module of ["nodenext", "preserve"]) {
     const options = {
