@@ -13,7 +13,7 @@
  * ```
  *
  * The page shows messages whole, secrets in them too, and can end connections.
- * So its WebSocket wants the token of {@link SoraServerUi.url}, and refuses the
+ * So its WebSocket wants the token of `url`, and refuses the
  * pages of other origins and names that are not this server's.
  *
  * @since 0.1.0
