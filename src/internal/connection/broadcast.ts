@@ -24,8 +24,24 @@ const publish = <A>(events: PubSub.PubSub<A>, event: A): void => void Effect.run
 
 /** @internal */
 export const make = <A>(limits = Limits): Effect.Effect<Broadcast<A>> =>
-  Effect.map(PubSub.sliding<Take.Take<A>>(limits), (events) => ({
-    publish: (event) => publish(events, [event]),
-    end: () => publish<Take.Take<A>>(events, Exit.void),
-    stream: Hop.stream(Stream.fromPubSubTake(events))
-  }))
+  Effect.sync(() => {
+    // A PubSub has room from the start for all that its subscribers may fall behind by: not before somebody subscribes.
+    let events: PubSub.PubSub<Take.Take<A>> | undefined
+    const early: Array<Take.Take<A>> = []
+    const tell = (take: Take.Take<A>) => {
+      if (events !== undefined) return publish(events, take)
+      if (early.length === limits.replay) early.shift()
+      early.push(take)
+    }
+    const listened = () => {
+      if (events !== undefined) return events
+      const made = Effect.runSync(PubSub.sliding<Take.Take<A>>(limits))
+      for (const take of early.splice(0)) publish(made, take)
+      return events = made
+    }
+    return {
+      publish: (event) => tell([event]),
+      end: () => tell(Exit.void),
+      stream: Hop.stream(Stream.suspend(() => Stream.fromPubSubTake(listened())))
+    }
+  })

@@ -343,6 +343,17 @@ describe("once connected", () => {
       await closeAll(...peers)
     })
 
+    it(`the messages of the handshake are ${make === plain ? "kept" : "forgotten"}: ${name}`, async () => {
+      const peers = [make(), make()] as const
+      await connected(...peers)
+      for (const peer of peers) {
+        const { handshakeCache, lastFlight } = peer.dtlsTransports[0]!.dtls!.dtls
+        const isKept = Object.keys(handshakeCache).length + lastFlight.length > 0
+        assert.strictEqual(isKept, make === plain)
+      }
+      await closeAll(...peers)
+    })
+
     it(`keys are ${make === plain ? "bytes" : "objects"}: ${name}`, async () => {
       const peers = [make(), make()] as const
       await connected(...peers)

@@ -197,7 +197,10 @@ export const repeatSoon = (socket: DtlsSocket): () => void => {
     }
     return send(packet, address)
   }
-  return () => clearTimeout(timer)
+  return () => {
+    clearTimeout(timer)
+    packets = []
+  }
 }
 
 /**
@@ -310,6 +313,23 @@ export const keepKeys = (socket: DtlsSocket): void => {
 }
 
 /**
+ * Of a handshake that is over werift keeps every message. Only what it said last
+ * may be asked for again (RFC 6347, section 4.2.4), which it has apart, but says
+ * again only while it has those that were heard before it.
+ *
+ * Relies on: `dtls.handshakeCache`, `dtls.lastFlight` and
+ * `dtls.checkHandshakesExist`, and that all that was heard is looked at before
+ * the transport is "connected".
+ *
+ * @internal
+ */
+export const forgetHandshake = ({ dtls }: DtlsSocket): void => {
+  dtls.handshakeCache = {}
+  dtls.lastFlight = []
+  dtls.checkHandshakesExist = () => true
+}
+
+/**
  * After its end werift would go on saying its last flight for half a minute, to
  * nobody, and keep the process alive for it. It looks whether the handshake is
  * past that flight before each time, and before it begins with the first one.
@@ -398,6 +418,7 @@ export const mend = (transport: RTCDtlsTransport): () => void => {
       if (held !== undefined) setImmediate(held.pass)
       stopRepeating()
       keepKeys(transport.dtls)
+      forgetHandshake(transport.dtls)
     }
   })
   return () => {

@@ -47,7 +47,14 @@ const relied = {
   ],
   turn: ["handleSTUNMessage", "send", "request", "requestWithRetry", "connectionMade", "transactions", "integrityKey"],
   dtls: ["handleFragmentHandshake", "onHandleHandshakes", "onData", "onError", "connect", "connected", "transport"],
-  dtlsContext: ["flight", "recordSequenceNumber", "sortedHandshakeCache"],
+  dtlsContext: [
+    "flight",
+    "recordSequenceNumber",
+    "sortedHandshakeCache",
+    "handshakeCache",
+    "lastFlight",
+    "checkHandshakesExist"
+  ],
   cipherContext: ["cipher", "encryptPacket", "localRandom", "masterSecret"],
   sctpTransport: [
     "sctp",
