@@ -2,7 +2,21 @@
  * Programs without a network: `SoraConnection.layerTest`, under `TestClock`.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { type Cause, Clock, Effect, Exit, Fiber, Layer, Logger, Option, Queue, Schema, Scope, Stream } from "effect"
+import {
+  type Cause,
+  Clock,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Queue,
+  Schema,
+  Scope,
+  Stream
+} from "effect"
 import {
   DisconnectReason,
   SoraConnection,
@@ -260,6 +274,25 @@ describe("a connection that breaks", () => {
       ]
     })))
   })
+
+  it.effect("interrupts what answers a call of the connection that broke", () =>
+    Effect.gen(function*() {
+      const begun = yield* Deferred.make<void>()
+      const interrupted = yield* Deferred.make<void>()
+      const slow = SoraMethod.handle(Hang, () =>
+        Deferred.succeed(begun, undefined).pipe(
+          Effect.andThen(Effect.never),
+          Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+        ))
+      yield* Effect.gen(function*() {
+        const sora = yield* TestSora
+        const call = yield* Effect.forkChild(Effect.flip(SoraRpc.SoraRpc.use((rpc) => rpc.call(Hang))))
+        yield* Deferred.await(begun)
+        yield* sora.disconnect(new SocketLost({}))
+        assert.strictEqual((yield* Fiber.join(call))._tag, "Disconnected")
+        yield* Deferred.await(interrupted)
+      }).pipe(Effect.provide(layerTest({ reconnect: true, handlers: [slow] })))
+    }))
 
   it.effect("fails calls at once where they are not to wait", () =>
     Effect.gen(function*() {

@@ -3,6 +3,7 @@
  * written down on the way where that is asked for.
  */
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -95,6 +96,16 @@ export const recorderOf = Effect.fnUntraced(function*(
     : yield* Recorder.make({ path: flags.transcript.value, secrets, keep })
 })
 
+/** Does it, and fails when the recording turns out not to be whole. */
+export const whole = <A, E, R>(
+  { broken }: Recorder.Recorder,
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | Failure, R> =>
+  Effect.tap(
+    Effect.raceFirst(use, Deferred.await(broken)),
+    () => Deferred.isDoneUnsafe(broken) ? Deferred.await(broken) : Effect.void
+  )
+
 /** Connects, does it, and says goodbye whatever comes of it. */
 export const withConnection = <A, E, R>(
   flags: Flags.Connection,
@@ -117,8 +128,10 @@ export const withConnection = <A, E, R>(
       )
       return { context, following }
     }).pipe(Effect.onError(() => Scope.close(scope, Exit.void)))
-    return yield* Effect.provideContext(use(shown), made.context).pipe(
-      Effect.mapError((error) => redacted(error, shown)),
+    return yield* whole(
+      recorder,
+      Effect.provideContext(use(shown), made.context).pipe(Effect.mapError((error) => redacted(error, shown)))
+    ).pipe(
       Effect.onExit(() =>
         Effect.andThen(
           Scope.close(scope, Exit.void),

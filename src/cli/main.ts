@@ -10,12 +10,6 @@ const missingOf = (error: unknown): string | undefined =>
     ? /Cannot find package '((?:@[^/']+\/)?[^/']+)/.exec(error.message)?.[1]
     : undefined
 
-// The reader of a pipe may go before everything is written, as `head` does.
-process.stdout.on("error", (error) => {
-  if ("code" in error && error.code === "EPIPE") process.exit(0)
-  throw error
-})
-
 try {
   const { main } = await import("./run.ts")
   main(process.argv.slice(2))

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
+import { ExitCode } from "./failure.ts"
 
 export type Form = "json" | "pretty"
 
@@ -51,11 +52,28 @@ export const progress = (text: string): Effect.Effect<void, never, Stdio.Stdio> 
       if (isTerminal) process.stderr.write(`\r\u001b[K${text}`)
     }))
 
-const ending = { byInterrupt: false }
+/** With which code the process ends when it is interrupted; undefined where that is no way for it to end. */
+const ending: { code: number | undefined } = { code: undefined }
 
 /** For a command that runs until Ctrl-C, which is then no failure of it. */
 export const endsByInterrupt = Effect.sync(() => {
-  ending.byInterrupt = true
+  ending.code ??= 0
 })
 
-export const isEndedByInterrupt = () => ending.byInterrupt
+export const codeOfInterrupt = () => ending.code
+
+/** When stdout takes no more: nothing is left to say, and what is open is closed in order, as at Ctrl-C. */
+export const watchStdout = (): void => {
+  let isOver = false
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (isOver) return
+    isOver = true
+    // Who reads a pipe may have had enough, as `head` has.
+    ending.code = error.code === "EPIPE" ? 0 : ExitCode.BadUsage
+    if (ending.code !== 0) {
+      process.exitCode = ending.code
+      process.stderr.write(`stdout cannot be written: ${error.message}\n`)
+    }
+    process.emit("SIGINT")
+  })
+}

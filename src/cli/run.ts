@@ -24,7 +24,7 @@ import { replay } from "./commands/replay.ts"
 import { serve } from "./commands/serve.ts"
 import { watch } from "./commands/watch.ts"
 import { asFailure, badCommandLine, Failure, format } from "./failure.ts"
-import { isEndedByInterrupt, OutputFlag } from "./output.ts"
+import { codeOfInterrupt, OutputFlag, watchStdout } from "./output.ts"
 
 const soraRpc = Command.make("sora-rpc").pipe(
   Command.withDescription(
@@ -71,6 +71,7 @@ const presenter = (form: "json" | "pretty"): CliOutput.Presenter => ({
 /** Runs a command line as the main program of the process. */
 export const main = (args: ReadonlyArray<string>): void => {
   const form = askedForm(args)
+  watchStdout()
   Command.runWith(soraRpc, { version: Version })(args).pipe(
     Effect.catchCause((cause): Effect.Effect<never, Failure | CliError.CliError> => {
       const error = Cause.squash(cause)
@@ -89,8 +90,8 @@ export const main = (args: ReadonlyArray<string>): void => {
       disableErrorReporting: true,
       teardown: (exit, onExit) =>
         // Being told to stop is how some commands end.
-        Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && isEndedByInterrupt()
-          ? onExit(0)
+        Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && codeOfInterrupt() !== undefined
+          ? onExit(codeOfInterrupt()!)
           : Runtime.defaultTeardown(exit, onExit)
     })
   )

@@ -9,7 +9,7 @@ import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { type Ended, folder, linesOf, run, settled, start } from "./run.ts"
+import { type Ended, folder, linesOf, run, runBy, settled, start } from "./run.ts"
 
 const shown = ({ code, stderr, stdout }: Ended) => ({ code, stdout: settled(stdout), stderr: settled(stderr) })
 
@@ -149,6 +149,43 @@ describe("a process", { concurrent: false, timeout: 180_000 }, () => {
         assert.deepStrictEqual(yield* server.connections, [])
       }))
   }
+
+  it.live("says goodbye when nobody reads what it writes, and ends", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.make()
+      const env = { SORA_SIGNALING_URL: server.url, SORA_CHANNEL_ID: "c" }
+      const transcript = join(yield* folder, "t.jsonl")
+      const watching = yield* start(["watch", "--transcript", transcript], env)
+      yield* watching.written("stdout", /connection\.created/)
+      yield* watching.stopReading
+      yield* server.push("c", "who reads this?")
+      const { code, stderr } = yield* watching.ended
+      assert.deepStrictEqual([code, stderr], [0, ""])
+      const lines = linesOf(readFileSync(transcript, "utf8"))
+      assert.isTrue(lines.some(({ direction, message }) => direction === "sent" && message?.type === "disconnect"))
+      assert.deepStrictEqual(yield* server.connections, [])
+    }))
+
+  it.live.skipIf(process.platform !== "linux")(
+    "ends when its recording or its output cannot be written any more",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* SoraServer.make()
+        const env = { SORA_SIGNALING_URL: server.url, SORA_CHANNEL_ID: "c" }
+        const file = join(yield* folder, "r.jsonl")
+        // Of blocks of 512 or 1,024 bytes: the connect and the offer do not fit.
+        const limited = yield* runBy(`ulimit -f 2; exec "$0" "$@"`, ["record", file], env)
+        assert.strictEqual(limited.code, 1)
+        assert.match(limited.stderr, /r\.jsonl: cannot be written: EFBIG/)
+        const full = yield* run(["record", "/dev/full"], env)
+        assert.strictEqual(full.code, 1)
+        assert.match(full.stderr, /^\/dev\/full: cannot be written: ENOSPC[^\n]*\n$/)
+        const output = yield* runBy(`exec "$0" "$@" > /dev/full`, ["watch"], env)
+        assert.strictEqual(output.code, 1)
+        assert.match(output.stderr, /^stdout cannot be written: ENOSPC[^\n]*\n$/)
+        assert.deepStrictEqual(yield* server.connections, [])
+      })
+  )
 
   it.live("has its token nowhere: not in its output, its transcript or the process list", () =>
     Effect.gen(function*() {

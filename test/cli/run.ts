@@ -16,16 +16,16 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** The binary as a process of its own, until it ends. */
-export const run = (
+const execute = (
+  file: string,
   args: ReadonlyArray<string>,
-  env: Record<string, string> = {},
+  env: Record<string, string>,
   stdin?: string
 ): Effect.Effect<Ended> =>
   Effect.callback((resume) => {
     const child = execFile(
-      process.execPath,
-      [...command, ...args],
+      file,
+      args,
       { env: { ...clean, NO_COLOR: "1", ...env }, maxBuffer: 16 * 1024 * 1024 },
       (error, stdout, stderr) =>
         resume(Effect.succeed({ code: error === null ? 0 : Number(error.code), stdout, stderr }))
@@ -33,6 +33,14 @@ export const run = (
     child.stdin?.end(stdin ?? "")
     return Effect.sync(() => child.kill())
   })
+
+/** The binary as a process of its own, until it ends. */
+export const run = (args: ReadonlyArray<string>, env: Record<string, string> = {}, stdin?: string) =>
+  execute(process.execPath, [...command, ...args], env, stdin)
+
+/** The same by a script, which has it as its arguments, `"$0" "$@"`. */
+export const runBy = (script: string, args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
+  execute("sh", ["-c", script, process.execPath, ...command, ...args], env)
 
 /** The binary as a process that goes on; killed with the scope. */
 export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: Record<string, string> = {}) {
@@ -53,6 +61,8 @@ export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, en
   yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
   return {
     pid: child.pid!,
+    /** Nobody reads what it writes any more, as after `| head`. */
+    stopReading: Effect.sync(() => child.stdout.destroy()),
     signal: (signal: "SIGINT" | "SIGTERM") => Effect.sync(() => child.kill(signal)),
     ended: Deferred.await(ended),
     /** What matches, as soon as it has been written. */

@@ -6,7 +6,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { recorderOf } from "../connection.ts"
+import { recorderOf, whole } from "../connection.ts"
 import { diagnose } from "../doctor/diagnose.ts"
 import * as Report from "../doctor/report.ts"
 import { redacted } from "../failure.ts"
@@ -32,19 +32,22 @@ export const doctor = Command.make(
   Effect.fnUntraced(function*({ write, ...flags }) {
     const { options, secrets } = yield* Flags.optionsOf(flags)
     const recorder = yield* recorderOf(flags, secrets)
-    const { failure, report } = yield* diagnose({
-      options,
+    const { failure, report } = yield* whole(
       recorder,
-      write,
-      teller: {
-        progress,
-        step: ({ detail, outcome, step }) =>
-          Effect.andThen(
-            progress(""),
-            note(recorder.redactor.text(`${Signs[outcome]} ${step}${detail === "" ? "" : `: ${detail}`}`))
-          )
-      }
-    })
+      diagnose({
+        options,
+        recorder,
+        write,
+        teller: {
+          progress,
+          step: ({ detail, outcome, step }) =>
+            Effect.andThen(
+              progress(""),
+              note(recorder.redactor.text(`${Signs[outcome]} ${step}${detail === "" ? "" : `: ${detail}`}`))
+            )
+        }
+      })
+    )
     yield* progress("")
     yield* print(Report.toJson(report), () => Report.toMarkdown(report))
     const shown = Redact.make({ secrets, keep: Redactable.literals })

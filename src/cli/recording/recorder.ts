@@ -4,10 +4,12 @@
  */
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { closeSync, openSync, writeSync } from "node:fs"
+import { closeSync, openSync, writeFileSync } from "node:fs"
 import { Version } from "../../internal/version.ts"
 import { badUsage, type Failure } from "../failure.ts"
 import * as Format from "./format.ts"
@@ -25,13 +27,20 @@ export interface Recorder {
   readonly rpc: (direction: "sent" | "received", frame: string) => void
   readonly state: (state: string, detail?: string) => void
   readonly note: (text: string, data?: Schema.Json) => void
+  /** Fails when a line could not be written; nothing is, after it. */
+  readonly broken: Deferred.Deferred<never, Failure>
 }
 
 /** A recorder of which nothing is kept. */
-export const nowhere = (redactor: Redact.Redactor): Recorder => of(redactor, () => {})
+export const nowhere = (redactor: Redact.Redactor): Recorder => of(redactor, () => {}, Deferred.makeUnsafe())
 
-const of = (redactor: Redact.Redactor, add: (event: Format.Event) => void): Recorder => ({
+const of = (
+  redactor: Redact.Redactor,
+  add: (event: Format.Event) => void,
+  broken: Recorder["broken"]
+): Recorder => ({
   redactor,
+  broken,
   signaling: ({ direction, label, message, transport }) =>
     add({
       type: "signaling",
@@ -67,14 +76,25 @@ export const make = Effect.fnUntraced(function*(options: {
 }): Effect.fn.Return<Recorder, Failure, Scope.Scope> {
   const clock = yield* Clock.Clock
   const begun = clock.currentTimeMillisUnsafe()
+  const cannot = (cause: unknown) =>
+    badUsage(options.path, `cannot be written: ${cause instanceof Error ? cause.message : "?"}`)
   const file = yield* Effect.acquireRelease(
     Effect.try({
       try: () => openSync(options.path, "w", 0o600),
-      catch: (cause) => badUsage(options.path, `cannot be written: ${cause instanceof Error ? cause.message : "?"}`)
+      catch: cannot
     }),
     (file) => Effect.sync(() => closeSync(file))
   )
-  const write = (line: Parameters<typeof Format.encodeLine>[0]) => void writeSync(file, Format.encodeLine(line))
+  const broken = yield* Deferred.make<never, Failure>()
+  // Told of from within the connection's own events, which it must not throw into.
+  const write = (line: Parameters<typeof Format.encodeLine>[0]) => {
+    if (Deferred.isDoneUnsafe(broken)) return
+    try {
+      writeFileSync(file, Format.encodeLine(line))
+    } catch (cause) {
+      Deferred.doneUnsafe(broken, Exit.fail(cannot(cause)))
+    }
+  }
   write({
     format: "effect-sora-rpc/recording",
     version: Format.FormatVersion,
@@ -82,6 +102,11 @@ export const make = Effect.fnUntraced(function*(options: {
     startedAt: DateTime.formatIso(DateTime.makeUnsafe(begun)),
     redacted: Format.Redactable.literals.filter((what) => !options.keep.includes(what))
   })
+  if (Deferred.isDoneUnsafe(broken)) yield* Deferred.await(broken)
   const redactor = Redact.make(options)
-  return of(redactor, (event) => write({ ...event, at: clock.currentTimeMillisUnsafe() - begun } as Format.Line))
+  return of(
+    redactor,
+    (event) => write({ ...event, at: clock.currentTimeMillisUnsafe() - begun } as Format.Line),
+    broken
+  )
 })

@@ -46,6 +46,15 @@ interface Change {
   readonly to: (member: Member) => Member
 }
 
+/** Metadata that is nested too deeply to be compared, which somebody else may put, is news each time. */
+const isSame = (known: Member | undefined, member: Member): boolean => {
+  try {
+    return Equal.equals(known, member)
+  } catch {
+    return false
+  }
+}
+
 /** What a push does to the metadata of whom; nothing, where it is another push. */
 const changeOf = ({ data }: Signaling.Push): Change | undefined => {
   if (!isObject(data) || data.type !== "signaling_notify_metadata_ext") return undefined
@@ -106,7 +115,7 @@ export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
       }
 
       const set = (member: Member) => {
-        if (Equal.equals(members.get(member.connectionId), member)) return
+        if (isSame(members.get(member.connectionId), member)) return
         members.set(member.connectionId, member)
         tell()
       }

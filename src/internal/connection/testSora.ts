@@ -274,9 +274,10 @@ export const make = Effect.fnUntraced(function*<R = never>(
         clientId: clientId ?? connectionId,
         channelId: offer.channelId ?? ""
       }).pipe(
+        // First: the context has a scope too, which is the layer's.
+        Scope.provide(link.scope),
         Effect.provideContext(context as Context.Context<R>),
-        Effect.provideService(TestSora, sora),
-        Scope.provide(link.scope)
+        Effect.provideService(TestSora, sora)
       )
     }
     for (const [client, server] of ends) {

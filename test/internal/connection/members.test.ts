@@ -282,4 +282,17 @@ describe("members", () => {
       assert.isUndefined(members.get("P0")!.metadata)
       assert.strictEqual(members.get("P999")!.metadata, 999)
     }))
+
+  it.effect("may have metadata that is nested as deeply as anybody likes", () =>
+    Effect.gen(function*() {
+      const roster = yield* Members.make(() => true)
+      const nested = () => JSON.parse("[".repeat(100_000) + "]".repeat(100_000))
+      roster.begin(offer("ME"))
+      roster.notify(created("ME"))
+      roster.notify(updated("A", { metadata: nested() }))
+      roster.notify(updated("A", { metadata: nested() }))
+      roster.push(put("A", { metadata: nested() }))
+      roster.notify(created("B"))
+      assert.deepStrictEqual([...(yield* roster.members).keys()], ["ME", "A", "B"])
+    }))
 })
