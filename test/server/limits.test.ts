@@ -170,9 +170,10 @@ describe("what a client sends", () => {
         const before = performance.now()
         raw.send("rpc", deflateSync(request))
         assert.strictEqual((yield* wait(() => raw.rpc("none"))).error.code, -32601)
-        assert.isBelow(performance.now() - before, 3000, request.slice(0, 60))
+        // What takes the square of its length takes minutes; the machine may have much else to do.
+        assert.isBelow(performance.now() - before, 15_000, request.slice(0, 60))
       }
-    }))
+    }), 90_000)
 
   it.live("are at most so many calls at a time, and more when those are done", () =>
     Effect.gen(function*() {

@@ -318,7 +318,7 @@ describe("forwarding", () => {
         wait(() => vi.waitFor(() => assert.strictEqual(layerOf(video.at(-1)!), rid), { timeout: 5000 }))
       yield* until("r2")
       assert.strictEqual(video[0]!.payload[5], 1, "it begins with a keyframe")
-      yield* wait(() => vi.waitFor(() => assert.isAbove(packetsOf("audio").length, 5)))
+      yield* wait(() => vi.waitFor(() => assert.isAbove(packetsOf("audio").length, 5), { timeout: 5000 }))
       const events: Array<Message> = []
       for (const rid of ["r0", "r1"] as const) {
         const { result } = yield* wait(() => viewer.rpc(Simulcast, { rid }))
@@ -358,7 +358,9 @@ describe("forwarding", () => {
       // Each frame's audio is sent after its video, so what audio has come tells how much video could have.
       const moreAudio = (packets: number) => {
         const { length } = packetsOf("audio")
-        return wait(() => vi.waitFor(() => assert.isAtLeast(packetsOf("audio").length, length + packets)))
+        return wait(() =>
+          vi.waitFor(() => assert.isAtLeast(packetsOf("audio").length, length + packets), { timeout: 5000 })
+        )
       }
       yield* moreAudio(3)
       const before = video.length
@@ -409,9 +411,9 @@ describe("forwarding", () => {
       })
       const { packets } = viewer.tracks.find(({ kind }) => kind === "video")!
       yield* wait(() => send(10, false))
-      yield* wait(() => vi.waitFor(() => assert.strictEqual(asked, 1)))
+      yield* wait(() => vi.waitFor(() => assert.strictEqual(asked, 1), { timeout: 5000 }))
       yield* wait(() => send(11, true))
-      yield* wait(() => vi.waitFor(() => assert.strictEqual(packets.length, 1)))
+      yield* wait(() => vi.waitFor(() => assert.strictEqual(packets.length, 1), { timeout: 5000 }))
       // The server does not pass every one on: a decoder asks until it gets its keyframe.
       const { receiver } = viewer.peer!.getTransceivers().find(({ kind }) => kind === "video")!
       yield* wait(() =>
