@@ -74,7 +74,8 @@ try {
   const tarball = join(work, packed.filename)
   const files: ReadonlyArray<string> = packed.files.map(({ path }: { path: string }) => path)
   const strangers = files.filter((path) =>
-    !/^(package\.json|README(\.ja)?\.md|LICENSE|CHANGELOG\.md|AGENTS\.md|docs\/[\w-]+\.md|(src|dist)\/.*)$/.test(path)
+    !/^(package\.json|README(\.ja)?\.md|LICENSE|CHANGELOG\.md|(AGENTS|CONTRIBUTING)\.md|docs\/[\w-]+\.(md|svg)|examples\/.*|(src|dist)\/.*)$/
+      .test(path)
   )
   if (strangers.length > 0) throw new Error(`the tarball has files that users do not need: ${strangers.join(", ")}`)
   log(`packed ${files.length} files, ${packed.size} bytes`)

@@ -17,7 +17,7 @@ try {
   const missing = missingOf(error)
   if (missing === undefined) throw error
   process.stderr.write(
-    `sora-rpc needs the package ${missing}: npm install effect werift @effect/platform-node\n`
+    `sora-rpc needs the package ${missing}: npm install effect werift@0.25.2 @effect/platform-node\n`
   )
   process.exitCode = 1
 }

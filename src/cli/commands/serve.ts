@@ -128,7 +128,7 @@ export const serve = Command.make(
           : `Grants ${SoraMethod.known.map(SoraMethod.wireName).join(", ")} to everyone.`
       )
       if (faults !== undefined) yield* note(`Goes wrong on purpose: ${JSON.stringify(faults)}.`)
-      yield* note("This is a development server, not Sora: see the README. Ctrl-C stops it.")
+      yield* note("This is a development server, not Sora: see docs/server.md. Ctrl-C stops it.")
       return yield* Effect.never
     },
     Effect.scoped

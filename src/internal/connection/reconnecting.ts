@@ -56,6 +56,8 @@ const describe = (error: unknown): string =>
     ? error.message
     : `metadata or onConnected failed${Predicate.hasProperty(error, "_tag") ? ` (${String(error._tag)})` : ""}`
 
+const tellFailed = (error: unknown) => reported(Effect.logDebug(`attempt to connect failed: ${describe(error)}`))
+
 /** What a page has, and Node has not. */
 interface Platform {
   readonly check: ConnectOptions.Check
@@ -179,7 +181,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
 
   let session = yield* retrySchedule === undefined
     ? connect
-    : Retrying.retry(connect, retrySchedule, pauses, isWorthwhile, Effect.void)
+    : Retrying.retry(Effect.tapError(connect, tellFailed), retrySchedule, pauses, isWorthwhile, Effect.void)
   yield* welcome(session)
 
   const supervise = Effect.gen(function*() {
@@ -203,7 +205,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
           yield* session.close
           yield* Effect.sleep(Pause)
           return yield* observe.connecting(connectWith, span).pipe(
-            Effect.tapError((error) => reported(Effect.logDebug(`attempt to reconnect failed: ${describe(error)}`))),
+            Effect.tapError(tellFailed),
             (attempts) => Retrying.retry(attempts, schedule, pauses, isWorthwhile, announceNext),
             Effect.tapError((error) => {
               const last = lastReason(error) ?? reason
