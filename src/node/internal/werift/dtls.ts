@@ -13,7 +13,7 @@ const ChangeRecord = 20
 const RecordHeadBytes = 13
 
 /** Last messages of a flight (RFC 5246, section 7.4). */
-const Handshake = { ClientHello: 1, ServerHelloDone: 14, Finished: 20 }
+const Handshake = { ClientHello: 1, Finished: 20 }
 
 /** A message of the handshake, or a piece of one. */
 type Fragment = Parameters<DtlsSocket["handleFragmentHandshake"]>[0][number]
@@ -91,8 +91,11 @@ const isWhole = (pieces: ReadonlyArray<Fragment>): boolean => {
  * ends; one that comes in pieces is put together of those that came last; and one
  * that is said again, as by an end that waits for an answer, begins that step
  * anew. They are to be taken by their number, each once (RFC 6347, section
- * 4.2.2); of the last one of a flight werift itself knows that when it comes again
- * the answer has to be said again (section 4.2.4).
+ * 4.2.2). Where the last one of a flight comes again its answer was lost, and has to
+ * be said again (section 4.2.4). werift makes it anew, which is right where it is
+ * the same each time; flights 4 and 5 have other signatures then, so that what
+ * answers the first is no proof for the second: of those `repeatSoon` says the same
+ * again.
  *
  * Relies on: `handleFragmentHandshake` and `onHandleHandshakes` of the socket, and
  * `dtls.flight`, the number of the flight that it sent last.
@@ -107,17 +110,12 @@ export const hearInOrder = (socket: DtlsSocket): void => {
     socket.onHandleHandshakes([message]).catch((error: Error) => socket.onError.execute(error))
   }
   /** Of those that were heard already. */
-  const isToHearAgain = ({ fragment, fragment_length, length, msg_type }: Fragment): boolean => {
+  const isToHearAgain = ({ fragment_length, length, msg_type }: Fragment): boolean => {
     const { flight } = socket.dtls
     if (fragment_length !== length) return false
     switch (msg_type) {
-      case Handshake.ClientHello: {
-        // The first one has no cookie; that follows the version, the random and the session id (RFC 6347, section 4.2.1).
-        const hasCookie = fragment[35 + fragment[34]!]! > 0
-        return flight < (hasCookie ? 6 : 4)
-      }
-      case Handshake.ServerHelloDone:
-        return flight === 5
+      case Handshake.ClientHello:
+        return flight < 4
       case Handshake.Finished:
         return flight === 6
       default:
