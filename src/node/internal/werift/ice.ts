@@ -3,7 +3,6 @@
  */
 import { Socket } from "node:dgram"
 import type { PeerConfig, RTCDtlsTransport, RTCIceTransport } from "werift"
-import { isolated } from "../../../internal/defects.ts"
 
 /**
  * Only the loopback interface: nothing leaves the machine, and it works without
@@ -40,23 +39,6 @@ export const askNoPublicStun = (transports: ReadonlyArray<RTCIceTransport>, conf
 /** Without a sign of life for this long a peer is `disconnected`. */
 const QuietMillis = 7000
 
-/** Looks after all peers, once a second: a clock of its own for each would wake an idle process as often as there are peers. */
-const watches = new Set<() => void>()
-let clock: ReturnType<typeof setInterval> | undefined
-
-const everySecond = (watch: () => void): () => void => {
-  watches.add(watch)
-  clock ??= setInterval(() => {
-    for (const watch of watches) isolated(watch)
-  }, 1000).unref()
-  return () => {
-    watches.delete(watch)
-    if (watches.size > 0) return
-    clearInterval(clock)
-    clock = undefined
-  }
-}
-
 /**
  * Says when the other side has gone quiet, and when it is back. werift asks for
  * a sign of life every 4 to 6 seconds (RFC 7675, section 5.1) and gives up, as
@@ -75,7 +57,7 @@ export const watchLife = ({ connection }: RTCIceTransport, onChange: (isQuiet: b
   connection.onData.subscribe(() => {
     lastSign = performance.now()
   })
-  return everySecond(() => {
+  const watch = setInterval(() => {
     const current = (connection as { consentExpiryTimer?: unknown }).consentExpiryTimer
     if (current !== consent) lastSign = performance.now()
     consent = current
@@ -83,7 +65,9 @@ export const watchLife = ({ connection }: RTCIceTransport, onChange: (isQuiet: b
     if (now === isQuiet) return
     isQuiet = now
     onChange(isQuiet)
-  })
+  }, 1000)
+  watch.unref()
+  return () => clearInterval(watch)
 }
 
 /** What a socket holds that the process has not read yet; the system may allow less. */
