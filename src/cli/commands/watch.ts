@@ -52,7 +52,7 @@ export const watch = Command.make(
     ...Flags.connection
   },
   Effect.fnUntraced(function*({ count, timeout, type, ...connection }) {
-    const unknown = type.find((given) => !types.includes(given as any))
+    const unknown = type.find((given) => !(types as ReadonlyArray<string>).includes(given))
     if (unknown !== undefined) return yield* badUsage("--type", `${unknown} is none of ${types.join(", ")}`)
     yield* endsByInterrupt
     yield* withConnection(

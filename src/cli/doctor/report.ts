@@ -50,6 +50,7 @@ export const notTried = (row: number | null, about: string, guess: string, reaso
   reason
 })
 
+/** Its members are JSON, but an interface has no index signature, which the type wants. */
 export const toJson = (report: Report): Schema.Json => report as unknown as Schema.Json
 
 const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("\n", " ")

@@ -406,6 +406,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
         )
       )
     ),
+    // The tag chooses the function for its reason, which TypeScript cannot follow.
     disconnect: (reason) => withLink((link) => disconnectBy[reason._tag](link, reason as never)),
     setReachable: (next) =>
       Effect.sync(() => {

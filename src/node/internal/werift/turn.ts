@@ -147,6 +147,7 @@ const makeTurn = ({ credential, host, port, username }: Server, socket: Socket.T
   const turn = new TurnProtocol([host, port], username, credential, Lifetime, socket, {
     channelRefreshTime: ChannelRefresh
   })
+  // Private in its type; `version.ts` looks whether they are there.
   const hidden = turn as unknown as Hidden
   const { handleSTUNMessage, send } = hidden
   const { request } = turn
