@@ -93,7 +93,6 @@ interface Hidden {
 
 interface HiddenTransaction {
   integrityKey?: Buffer | undefined
-  failWithTimeout: () => void
 }
 
 const serversOf = (config: Required<PeerConfig>): ReadonlyArray<Server> => {
@@ -162,29 +161,42 @@ const makeTurn = ({ credential, host, port, username }: Server, socket: Socket.T
     handleSTUNMessage.call(turn, data, from)
   }
 
+  // Aborted when nothing is begun any more, and when nothing is waited for any more.
+  const leaving = new AbortController()
+  const left = new AbortController()
+  const giveBack = new Message(methods.REFRESH, classes.REQUEST).setAttribute("LIFETIME", 0)
+  let asked: Promise<unknown> | undefined
   // A request that is said again with another nonce has its old proof in it, and werift makes the new one over that.
-  turn.request = (message, ...rest) => {
+  turn.request = (message, address, key, options) => {
     const said = message as unknown as { attributes: Array<readonly [string, unknown]> }
     said.attributes = said.attributes.filter(([name]) => name !== "MESSAGE-INTEGRITY" && name !== "FINGERPRINT")
-    return request.call(turn, message, ...rest)
+    const isForARelay = message.messageMethod === methods.ALLOCATE && turn.integrityKey !== undefined
+    const { signal = leaving.signal } = options as { readonly signal?: AbortSignal | undefined }
+    const until = message === giveBack || isForARelay && !leaving.signal.aborted
+      ? left.signal
+      : AbortSignal.any([leaving.signal, signal])
+    const answered = request.call(turn, message, address, key, { signal: until })
+    if (isForARelay) asked = answered
+    return answered
   }
 
   // As over UDP, where nobody hears of a packet that was not sent.
   hidden.send = (data, to) => send.call(turn, data, to).catch(() => {})
 
   // With the relay given back (RFC 8656, section 7.1): werift leaves it to the server, for ten minutes. Over a stream the
-  // server sees it go.
+  // server sees it go. One that was asked for is waited for: coturn may read what says that it is given back before that.
   let closing: Promise<void> | undefined
   turn.close = () =>
     closing ??= (async () => {
-      hidden.refreshHandle?.resolve?.()
-      for (const transaction of Object.values(turn.transactions)) {
-        ;(transaction as unknown as HiddenTransaction).failWithTimeout()
-      }
+      leaving.abort()
       if (socket.type === "udp" && turn.integrityKey !== undefined && !socket.closed) {
-        const giveBack = new Message(methods.REFRESH, classes.REQUEST).setAttribute("LIFETIME", 0)
-        await turn.requestWithRetry(giveBack, turn.server, AbortSignal.timeout(ReturnMillis)).catch(() => {})
+        const timer = setTimeout(() => left.abort(), ReturnMillis)
+        await asked?.catch(() => {})
+        await turn.requestWithRetry(giveBack, turn.server).catch(() => {})
+        clearTimeout(timer)
       }
+      left.abort()
+      hidden.refreshHandle?.resolve?.()
       await socket.close()
     })()
   return turn
