@@ -182,6 +182,7 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const pump = () => {
+    if (queue.size === 0) return
     for (const call of queue) {
       if (!canSend(call)) return
       queue.delete(call)

@@ -40,20 +40,20 @@ export const make = (options: {
   /** What has come while nothing can be answered. */
   let early: Array<unknown> | undefined = []
 
-  const answer = Effect.fnUntraced(function*(text: string | undefined) {
-    if (text === undefined) return
+  const answer = (text: string | undefined): Effect.Effect<void> => {
+    if (text === undefined) return Effect.void
     const faults = fate.current()
     if (faults !== undefined) {
-      return yield* faults.respond(text, {
+      return faults.respond(text, {
         compress: channels.get("rpc")?.compress ?? false,
         maxBytes: channels.maxMessageBytes(),
         send: (data) => void transport.sendData("rpc", data)
       })
     }
-    if (transport.sendOnChannel("rpc", text)) return
+    if (transport.sendOnChannel("rpc", text)) return Effect.void
     // What Sora does with an answer above the largest message is not known (section 9 row 14); here it is dropped.
-    yield* Effect.logDebug(`an answer of ${text.length} characters could not be sent`)
-  })
+    return Effect.logDebug(`an answer of ${text.length} characters could not be sent`)
+  }
 
   const handle = (data: unknown) => {
     if (ending.isOver()) return

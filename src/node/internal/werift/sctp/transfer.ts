@@ -31,8 +31,11 @@ const MaxWindow = 1024 * 1024
 /** What there is to say of one packet that came may wait as long for something to send with it (RFC 9260, section 6.2). */
 const AcknowledgeWithinMillis = 20
 
-/** Packets that are sent at a time (section 6.1, D), for one turn of the event loop. */
-const MaxBurst = 16
+/**
+ * Packets that are sent at a time (section 6.1, D), for one turn of the event loop; what else may go follows in the next
+ * one. With 16, and the rest only when something was heard, both ends waited for each other: a third fewer calls.
+ */
+const MaxBurst = 32
 
 /** What fits into a packet beside the acknowledgement's head: more blocks than that are not told. */
 const MaxAcknowledged = 250
@@ -220,6 +223,7 @@ export class Transfer {
     packets.end()
     if (isFirstAgain || this.#timeoutAt === Infinity) this.#restartTimer()
     this.#sending.tellLeft()
+    if (this.#sending.canSend) this.#schedule()
   }
 
   /** The clock for what is under way (section 6.3.2). It is only set anew where it would run out too late. */
