@@ -148,6 +148,17 @@ const callRate = (rpc: Rpc, callers: number, ms: number, call = callEcho(rpc)) =
     return completed / elapsed * 1000
   })
 
+/** The same where each caller makes so many calls: however long they take, none is cut off at the end. */
+const rateOf = (call: Effect.Effect<unknown>, callers: number, each: number) =>
+  Effect.suspend(() => {
+    const start = performance.now()
+    const caller = Effect.replicateEffect(call, each, { discard: true })
+    return Effect.map(
+      Effect.replicateEffect(caller, callers, { concurrency: "unbounded", discard: true }),
+      () => callers * each / (performance.now() - start) * 1000
+    )
+  })
+
 /** The rate, and the seconds of CPU of 10,000 calls. */
 const costing = (rate: ReturnType<typeof callRate>) =>
   Effect.suspend(() => {
@@ -289,7 +300,7 @@ const round = (echoing: Echoing, plain: Echoing | undefined) =>
       )
       for (const millis of Latencies) {
         const later = Effect.orDie(rpc.call(EchoLater, { ...params200, millis }, { timeout: "20 seconds" }))
-        add(`calls, werift, server takes ${millis} ms`, "/s", yield* callRate(rpc, 1024, 2 * cellMs + millis, later))
+        add(`calls, werift, server takes ${millis} ms`, "/s", yield* rateOf(later, 1024, 2 * cellMs / millis))
       }
       add(`calls, werift, ${Crowd} callers`, "/s", yield* callRate(rpc, Crowd, 2 * cellMs))
       const slow = Effect.orDie(rpc.call(EchoLater, { ...params200, millis: Slow.millis }, { timeout: "20 seconds" }))
