@@ -1,8 +1,9 @@
 /**
  * One program with a client of the group, over everything that can carry it: Sora's channel in memory and over WebRTC, and
- * HTTP to a server that hands on to it.
+ * HTTP to a server, or a worker, that hands on to it.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeWorker from "@effect/platform-node/NodeWorker"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, Schema, Scope } from "effect"
 import { DisconnectReason, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
@@ -12,16 +13,8 @@ import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
 import { AtomRegistry, AtomRpc } from "effect/reactivity"
 import { Rpc, RpcClient, RpcGroup, RpcSerialization, RpcServer } from "effect/rpc"
 import { createServer } from "node:http"
-
-const Own = SoraMethod.make("Own", {
-  version: "3.1",
-  params: SoraMethod.Struct({ roomId: Schema.String, since: Schema.optionalKey(Schema.Date) }),
-  result: SoraMethod.Struct({ memberCount: Schema.Int, since: Schema.optionalKey(Schema.Date) })
-})
-const Ask = SoraMethod.make("Ask", { version: "1", params: Schema.Json })
-const Hang = SoraMethod.make("Hang", { version: "1" })
-
-const group = SoraRpcGroup.make([...SoraMethod.known, Own, Ask, Hang])
+import { Worker } from "node:worker_threads"
+import { Ask, group, Hang, Own } from "./group.ts"
 
 const own = SoraMethod.handle(
   Own,
@@ -81,13 +74,21 @@ const overHttp = Layer.unwrap(Effect.gen(function*() {
   Layer.orDie
 )
 
+/** A client of a worker that holds the connection. */
+const overWorker = Layer.unwrap(Effect.gen(function*() {
+  const { url } = yield* SoraServer.make({ handlers: [own, ask, hang] })
+  const spawn = () => new Worker(new URL("./worker.ts", import.meta.url), { workerData: { ...spotlight, url } })
+  return RpcClient.layerProtocolWorker({ size: 1, concurrency: 8 }).pipe(Layer.provide(NodeWorker.layer(spawn)))
+}))
+
 const direct = SoraRpcGroup.layerProtocol(group)
 
 const carriers: Readonly<Record<string, Layer.Layer<RpcClient.Protocol, unknown>>> = {
   "in memory": direct.pipe(Layer.provide(inMemory)),
   "over WebRTC": direct.pipe(Layer.provide(overWebRTC)),
   "over HTTP, in memory": overHttp.pipe(Layer.provide(inMemory)),
-  "over HTTP and WebRTC": overHttp.pipe(Layer.provide(overWebRTC))
+  "over HTTP and WebRTC": overHttp.pipe(Layer.provide(overWebRTC)),
+  "over a worker and WebRTC": overWorker
 }
 
 for (const [name, carrier] of Object.entries(carriers)) {
