@@ -65,10 +65,12 @@ export const offer = async (implementation: Implementation, send: (signal: Signa
   const description = await peer.createOffer()
   await peer.setLocalDescription(description)
   send({ sdp: description.sdp })
-  const receive = async ({ candidate, sdp }: Signal) => {
-    if (sdp !== undefined) await peer.setRemoteDescription({ type: "answer", sdp })
-    else await peer.addIceCandidate(candidate)
-  }
+  // One after the other: a candidate that overtakes the description ends a peer of `node-datachannel`.
+  let last = Promise.resolve()
+  const receive = ({ candidate, sdp }: Signal) =>
+    last = last.then(() =>
+      sdp === undefined ? peer.addIceCandidate(candidate) : peer.setRemoteDescription({ type: "answer", sdp })
+    )
   return { channel, peer, receive }
 }
 
