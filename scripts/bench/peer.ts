@@ -66,7 +66,7 @@ export const offer = async (implementation: Implementation, send: (signal: Signa
   await peer.setLocalDescription(description)
   send({ sdp: description.sdp })
   // One after the other: a candidate that overtakes the description ends a peer of `node-datachannel`.
-  let last = Promise.resolve()
+  let last: Promise<unknown> = Promise.resolve()
   const receive = ({ candidate, sdp }: Signal) =>
     last = last.then(() =>
       sdp === undefined ? peer.addIceCandidate(candidate) : peer.setRemoteDescription({ type: "answer", sdp })
