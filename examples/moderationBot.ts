@@ -4,7 +4,7 @@
  * `moderationBot.test.ts` tests it without a network.
  */
 import { Context, Effect, Option, type Redacted, Schema, Stream } from "effect"
-import { SoraConnection, SoraMembers, SoraMethod, SoraRpc } from "effect-sora-rpc"
+import { SoraMembers, SoraMethod, SoraRpc } from "effect-sora-rpc"
 
 /** What each member tells of itself. */
 export const Profile = Schema.Struct({ nickname: Schema.String })
@@ -33,21 +33,11 @@ export const options = {
   reconnect: true
 } as const
 
-const roster = SoraMembers.changes(Profile).pipe(
-  Stream.tap((members) => Effect.logInfo("here are", ...Array.from(members.values(), nicknameOf)))
-)
-
 const nicknameOf = ({ connectionId, metadata }: SoraMembers.Member<Profile>) =>
   Option.match(metadata, { onNone: () => connectionId, onSome: ({ nickname }) => nickname })
 
-/** Of everybody, at first, and then of who joins, those that may send. */
-const senders = roster.pipe(
-  Stream.mapAccum((): SoraMembers.Members<Profile> => new Map(), (before, members) => [
-    members,
-    Array.from(members.values()).filter(({ connectionId, isSelf, role }) =>
-      !isSelf && role !== "recvonly" && !before.has(connectionId)
-    )
-  ])
+const roster = SoraMembers.changes(Profile).pipe(
+  Stream.runForEach((members) => Effect.logInfo("here are", ...Array.from(members.values(), nicknameOf)))
 )
 
 const receiveLow = ({ connectionId }: SoraMembers.Member<Profile>) =>
@@ -57,12 +47,12 @@ const receiveLow = ({ connectionId }: SoraMembers.Member<Profile>) =>
     Effect.catch(({ message }) => Effect.logWarning("no low layer of", connectionId, message))
   )
 
-const moderate = Stream.mapEffect(senders, receiveLow, { concurrency: 8 })
-
-/** Runs until the connection has ended for good. Each connection begins anew, because Sora forgets rids with it. */
-export const bot = SoraConnection.SoraConnection.use(({ changes }) =>
-  changes.pipe(
-    Stream.switchMap(({ _tag }) => _tag === "Connected" ? moderate : Stream.empty),
-    Stream.runDrain
-  )
+/** Of everybody, and then of who joins, those that may send; with each connection anew. */
+const moderate = SoraMembers.joins(Profile).pipe(
+  Stream.filter(({ role }) => role !== "recvonly"),
+  Stream.mapEffect(receiveLow, { concurrency: 8 }),
+  Stream.runDrain
 )
+
+/** Runs until the connection has ended for good. */
+export const bot = Effect.all([roster, moderate], { concurrency: "unbounded", discard: true })

@@ -201,6 +201,43 @@ export const changes = <S extends PureSchema>(
   )
 
 /**
+ * Everybody else who is in the channel, and then who joins, each once. For another
+ * connection it begins anew with everybody, because Sora forgets with a
+ * connection what was asked for on it (such as rids of single senders).
+ *
+ * ```ts
+ * const receiveLow = SoraMembers.joins(Profile).pipe(
+ *   Stream.runForEach(({ connectionId }) =>
+ *     SoraRpc.requestSimulcastRid({ rid: "r0", senderConnectionId: connectionId }).pipe(Effect.ignore)
+ *   )
+ * )
+ * ```
+ *
+ * Who has left before it was their turn may be left out.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const joins = <S extends PureSchema>(
+  schema: S
+): Stream.Stream<Member<S["Type"]>, never, SoraConnection.SoraConnection> =>
+  Stream.mapAccum(
+    changes(schema),
+    (): Members<S["Type"]> => new Map(),
+    (before, members) => [
+      members,
+      Array.from(members.values()).filter(({ connectionId, isSelf }) =>
+        !isSelf && !(before.has(connectionId) && selfOf(before) === selfOf(members))
+      )
+    ]
+  )
+
+const selfOf = <A>(members: Members<A>): string | undefined => {
+  for (const { connectionId, isSelf } of members.values()) if (isSelf) return connectionId
+  return undefined
+}
+
+/**
  * What is pushed of metadata: `push` of the connection, decoded by
  * {@link decodePush}. Other pushes, and what does not fit, are left out.
  *

@@ -20,6 +20,9 @@ describe("SoraMembers", () => {
     expectTypeOf(SoraMembers.changes(Profile)).toEqualTypeOf<
       Stream.Stream<ReadonlyMap<string, SoraMembers.Member<Profile>>, never, SoraConnection.SoraConnection>
     >()
+    expectTypeOf(SoraMembers.joins(Profile)).toEqualTypeOf<
+      Stream.Stream<SoraMembers.Member<Profile>, never, SoraConnection.SoraConnection>
+    >()
     expectTypeOf<SoraMembers.Member<Profile>["metadata"]>().toEqualTypeOf<Option.Option<Profile>>()
     expectTypeOf(SoraMembers.decode(Profile)).returns.toEqualTypeOf<Option.Option<Profile>>()
   })

@@ -1,7 +1,8 @@
 /** Metadata of the user's own type, of members and of pushes. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option, Schema, Stream } from "effect"
-import { SoraConnection, SoraMembers, SoraMethod, SoraRpc } from "effect-sora-rpc"
+import { Effect, Option, Queue, Schema, Stream } from "effect"
+import { DisconnectReason, SoraConnection, SoraMembers, SoraMethod, SoraRpc } from "effect-sora-rpc"
+import { TestClock } from "effect/testing"
 
 const Profile = Schema.Struct({
   nickname: Schema.String,
@@ -130,4 +131,28 @@ describe("of a connection", () => {
         )
       ]
     }))))
+
+  it.effect("who joins is told once, and everybody again to another connection", () =>
+    Effect.gen(function*() {
+      const sora = yield* SoraConnection.TestSora
+      const told = yield* Queue.unbounded<string>()
+      const mika = yield* sora.join({ metadata: { nickname: "Mika" } })
+      yield* SoraMembers.joins(Profile).pipe(
+        Stream.runForEach(({ connectionId }) => Queue.offer(told, connectionId)),
+        Effect.forkScoped
+      )
+      assert.strictEqual(yield* Queue.take(told), mika)
+      // What changes of somebody is no news of who is there.
+      yield* sora.putMetadata(mika, { nickname: "Mika M." }, { push: true })
+      const ren = yield* sora.join()
+      assert.strictEqual(yield* Queue.take(told), ren)
+      yield* sora.leave(ren)
+
+      yield* sora.disconnect(new DisconnectReason.SocketLost({}))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Queue.take(told), mika)
+      const aoi = yield* sora.join()
+      assert.strictEqual(yield* Queue.take(told), aoi)
+      assert.strictEqual(yield* Queue.size(told), 0)
+    }).pipe(Effect.provide(SoraConnection.layerTest({ reconnect: true }))))
 })
