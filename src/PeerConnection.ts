@@ -149,6 +149,14 @@ export interface Configuration {
 export class PeerConnection extends Context.Service<PeerConnection, {
   /** Named in `connect.environment`, such as `Node.js 24.21.0, werift`. */
   readonly environment: string
+  /**
+   * Calls that may be under way at a time, for an implementation that stalls, or
+   * does not tell what it has buffered, when many messages are. A call that has
+   * waited for its response for a quarter of a second is no longer counted, so that
+   * no slow method holds up the others. The option of the same name of `SoraRpc`
+   * takes its place. Default: no limit.
+   */
+  readonly maxInFlight?: number | undefined
   /** A peer connection that is closed with the scope. Not connected to anything yet. */
   readonly make: (configuration: Configuration) => Effect.Effect<PeerConnectionLike, never, Scope.Scope>
 }>()("effect-sora-rpc/PeerConnection") {}
@@ -161,7 +169,10 @@ export class PeerConnection extends Context.Service<PeerConnection, {
  * ```ts
  * import wrtc from "@roamhq/wrtc"
  *
- * const Libwebrtc = PeerConnection.layerConstructor(wrtc.RTCPeerConnection, { environment: "Node.js, @roamhq/wrtc" })
+ * const Libwebrtc = PeerConnection.layerConstructor(wrtc.RTCPeerConnection, {
+ *   environment: "Node.js, @roamhq/wrtc",
+ *   maxInFlight: 64
+ * })
  * ```
  *
  * @category layers
@@ -172,12 +183,15 @@ export const layerConstructor = (
   options: {
     /** Named in `connect.environment`. */
     readonly environment: string
+    /** Of the service, at least 1. `@roamhq/wrtc` needs one: 64 does well. */
+    readonly maxInFlight?: number | undefined
     /** Members of `RTCConfiguration`, or of the implementation's own. */
     readonly configuration?: Readonly<Record<string, unknown>> | undefined
   }
 ): Layer.Layer<PeerConnection> =>
   Layer.succeed(PeerConnection, {
     environment: options.environment,
+    maxInFlight: options.maxInFlight,
     make: (configuration) =>
       Effect.acquireRelease(
         Effect.sync(() =>

@@ -29,6 +29,8 @@ export class RpcTransport extends Context.Service<RpcTransport, {
   readonly methodsUnsafe: () => ReadonlyArray<string>
   /** Why no call can be made now: the server opened no `rpc` channel. Undefined when calls can be made, or can wait. */
   readonly obstacleUnsafe: () => Unavailable | undefined
+  /** `maxInFlight` of the `PeerConnection`, where it has one. */
+  readonly maxInFlight?: number | undefined
   /** Attributes for the spans of calls: where they go. Asked only where somebody traces. */
   readonly spanAttributesUnsafe?: (() => Readonly<Record<string, unknown>>) | undefined
 }>()("effect-sora-rpc/RpcTransport") {}

@@ -11,13 +11,13 @@ import { withFiberCount } from "./utils/fibers.ts"
 const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
 /** What a waiting call is, before a channel of its own. */
-const makeClient = Effect.fnUntraced(function*(options?: SoraRpc.Options) {
+const makeClient = Effect.fnUntraced(function*(options?: SoraRpc.Options, maxInFlight?: number) {
   const [client, server] = yield* RpcChannel.makePair
   const sent: Array<any> = []
   server.listenUnsafe({
     onFrame: (frame) => sent.push(JSON.parse(frame))
   })
-  const rpc = yield* Client.make(RpcTransport.make(client, { methods: ["m"] }), {
+  const rpc = yield* Client.make({ ...RpcTransport.make(client, { methods: ["m"] }), maxInFlight }, {
     defaultTimeout: "5 seconds",
     checkMethods: true,
     maxInFlight: 32,
@@ -388,6 +388,54 @@ describe("the window", () => {
       yield* fork(rpc.call("m", undefined, undefined))
       const error = yield* Effect.flip(rpc.call("m", undefined, undefined))
       assert.isTrue(error._tag === "RpcError" && error.reason._tag === "Unavailable")
+    }))
+})
+
+describe("the window of a transport", () => {
+  const call = (rpc: Client.Client) => fork(rpc.call("m", undefined, { timeout: "10 seconds" }))
+
+  it.effect("holds up, and who has waited for long holds no place in it", () =>
+    Effect.gen(function*() {
+      const { answer, rpc, sent } = yield* makeClient({ maxInFlight: undefined }, 2)
+      const fibers = yield* Effect.forEach([1, 2, 3, 4, 5], () => call(rpc))
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(sent.map(({ id }) => id), [1, 2])
+      answer(1)
+      yield* Fiber.join(fibers[0]!)
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(sent.map(({ id }) => id), [1, 2, 3])
+      yield* TestClock.adjust("249 millis")
+      assert.strictEqual(sent.length, 3)
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(sent.map(({ id }) => id), [1, 2, 3, 4, 5])
+      for (const id of [5, 4, 3, 2]) answer(id)
+      assert.deepStrictEqual(yield* Fiber.joinAll(fibers), [1, 2, 3, 4, 5])
+      assert.deepStrictEqual(rpc.sizes(), nothing)
+      // The places are free again, those of the slow ones too.
+      yield* Effect.forEach([6, 7, 8], () => call(rpc))
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(sent.slice(5).map(({ id }) => id), [6, 7])
+    }))
+
+  it.effect("counts no call that was interrupted, and lets one through whatever it is", () =>
+    Effect.gen(function*() {
+      const { answer, rpc, sent } = yield* makeClient({ maxInFlight: undefined }, 0)
+      const first = yield* call(rpc)
+      const second = yield* call(rpc)
+      yield* Effect.yieldNow
+      assert.strictEqual(sent.length, 1)
+      yield* Fiber.interrupt(first)
+      yield* Effect.yieldNow
+      answer(2)
+      assert.strictEqual(yield* Fiber.join(second), 2)
+    }))
+
+  it.effect("gives way to the one that the user has set", () =>
+    Effect.gen(function*() {
+      const { rpc, sent } = yield* makeClient({ maxInFlight: 3 }, 1)
+      yield* Effect.forEach([1, 2, 3, 4], () => call(rpc))
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(sent.length, 3)
     }))
 })
 

@@ -15,7 +15,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
-import type { PeerConnection } from "../../PeerConnection.ts"
+import { PeerConnection } from "../../PeerConnection.ts"
 import { RpcTransport } from "../../RpcTransport.ts"
 import { ConnectionLost, ConnectTimeout, SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as SoraRpc from "../../SoraRpc.ts"
@@ -80,6 +80,7 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
   SoraConnectionError | E | E2,
   ServicesOf<R, R2> | PeerConnection | Socket.WebSocketConstructor
 > {
+  const { maxInFlight } = yield* PeerConnection
   const timeout = Session.connectTimeoutOf(options)
   const clock = yield* Clock.Clock
   const startedAt = clock.monotonicTimeNanosUnsafe()
@@ -103,6 +104,7 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
       channel: port.channel,
       methodsUnsafe: session.rpcMethods,
       obstacleUnsafe: port.obstacle,
+      maxInFlight,
       spanAttributesUnsafe: () => it.observe.whereOf(session)
     }
     const run = Effect.scoped(Effect.gen(function*() {

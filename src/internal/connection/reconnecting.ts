@@ -13,7 +13,7 @@ import type { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../../DisconnectReason.ts"
-import type { PeerConnection, TrackEvent } from "../../PeerConnection.ts"
+import { PeerConnection, type TrackEvent } from "../../PeerConnection.ts"
 import { RpcTransport } from "../../RpcTransport.ts"
 import type * as Signaling from "../../Signaling.ts"
 import { SoraConnectionError } from "../../SoraConnectionError.ts"
@@ -86,6 +86,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   ServicesOf<R, R2> | PeerConnection | Socket.WebSocketConstructor | Scope.Scope
 > {
   yield* check(options)
+  const { maxInFlight } = yield* PeerConnection
   const schedule = scheduleOf(options.reconnect)
   const retrySchedule = scheduleOf(options.retryConnect)
   const scope = yield* Effect.scope
@@ -237,6 +238,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
       channel: channel.channel,
       methodsUnsafe: () => session.rpcMethods(),
       obstacleUnsafe: channel.obstacle,
+      maxInFlight,
       spanAttributesUnsafe: observe.where
     },
     state: SubscriptionRef.get(state),

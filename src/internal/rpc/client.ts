@@ -42,6 +42,7 @@ import * as JsonRpc from "./jsonRpc.ts"
 import * as Observe from "./observe.ts"
 import * as Plans from "./plans.ts"
 import type { Options } from "./rpcOptions.ts"
+import * as Window from "./window.ts"
 
 /** Made in one place, so that ten thousand of them share their shape; they have no closures of their own. */
 interface Call extends Deadlines.Deadline {
@@ -98,7 +99,7 @@ export const make = Effect.fnUntraced(function*(
   {
     checkMethods = true,
     defaultTimeout = "5 seconds",
-    maxInFlight = Infinity,
+    maxInFlight,
     maxQueued = 65_536,
     whenDisconnected = "wait"
   }: Options
@@ -130,7 +131,17 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  const take = (call: Call): boolean => call.id !== undefined && waiting.delete(call.id) || queue.delete(call)
+  /** Of the transport, unless the user has set one. */
+  const window = maxInFlight === undefined && transport.maxInFlight !== undefined
+    ? yield* Window.make(transport.maxInFlight, () => pump())
+    : undefined
+  const hasRoom = window === undefined ? () => waiting.size < (maxInFlight ?? Infinity) : window.hasRoom
+
+  const take = (call: Call): boolean => {
+    if (call.id === undefined || !waiting.delete(call.id)) return queue.delete(call)
+    window?.leave(call.id)
+    return true
+  }
 
   /** Notifications wait for no response, and are not counted. */
   const countWaiting = (call: Call, change: 1 | -1) => {
@@ -152,7 +163,7 @@ export const make = Effect.fnUntraced(function*(
     finish(call, Exit.fail(new RpcError({ method: call.plan.method, reason })))
 
   const canSend = (call: Call) => {
-    if (call.id !== undefined && waiting.size >= maxInFlight) return false
+    if (call.id !== undefined && !hasRoom()) return false
     try {
       return channel.isWritable()
     } catch {
@@ -170,7 +181,10 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const send = (call: Call) => {
-    if (call.id !== undefined) waiting.set(call.id, call)
+    if (call.id !== undefined) {
+      waiting.set(call.id, call)
+      window?.enter(call.id)
+    }
     const refused = trySend(call.frame)
     call.frame = ""
     if (refused !== undefined) {

@@ -23,8 +23,7 @@ export interface Options {
    * Calls that may wait for their response at a time; the others wait for their
    * turn, first come first served. At least 1. Default: no limit, so that no slow
    * method holds up another; what limits calls is what the DataChannel has
-   * buffered. Set one for a WebRTC implementation that does not tell what it has
-   * buffered, such as `@roamhq/wrtc`.
+   * buffered, and `maxInFlight` of the `PeerConnection` where it has one.
    */
   readonly maxInFlight?: number | undefined
   /** Calls that may wait for their turn; one more fails with `Unavailable`. Default 65,536. */

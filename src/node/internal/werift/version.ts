@@ -1,7 +1,9 @@
 /**
  * Which werift is mended. The mends reach into what is private to it, so that
- * with another version they could fail anywhere, and differently each time.
+ * with another version they could fail anywhere, and differently each time. So
+ * another one is used as it comes by the client, and not at all by the server.
  */
+import { createRequire } from "node:module"
 import { DtlsClient, RTCPeerConnection, TurnProtocol } from "werift"
 
 /**
@@ -142,25 +144,47 @@ export const missing = (make: {
   )
 }
 
-let isChecked = false
+/** None where werift is no package of its own any more, such as in a bundle. */
+const installedVersion = (): string | undefined => {
+  const require = createRequire(import.meta.url)
+  try {
+    // Its `exports` do not have its package.json.
+    return require(require.resolve("werift").replace(/([\\/])lib[\\/].*$/, "$1package.json")).version
+  } catch {
+    return undefined
+  }
+}
+
+let difference: string | undefined
 
 /**
- * Throws when this is no werift that is known here, naming the one that is. The
- * first peer of a process looks for it.
+ * What is wrong with the werift that there is, for who has to be told; empty for
+ * the one that is known. The first peer of a process looks for it.
  *
  * @internal
  */
-export const checkVersion = (): void => {
-  if (isChecked) return
+export const unknown = (): string => {
+  if (difference !== undefined) return difference
+  const version = installedVersion()
   const names = missing({
     peer: () => new RTCPeerConnection({}),
     // Looked at and never connected, so that only a transport is needed that does nothing.
     dtls: () => new DtlsClient({ transport: { type: "none", address: {}, closed: false } as any })
   })
-  if (names.length > 0) {
-    throw new Error(
-      `effect-sora-rpc needs werift ${TestedVersion}, and this is another version: it has no ${names.join(", ")}`
-    )
-  }
-  isChecked = true
+  const differences = [
+    ...version === undefined || version === TestedVersion ? [] : [`it is ${version}`],
+    ...names.length === 0 ? [] : [`it has no ${names.join(", ")}`]
+  ]
+  return difference = differences.length === 0
+    ? ""
+    : `effect-sora-rpc needs werift ${TestedVersion}, and this is another version: ${differences.join(", and ")}`
+}
+
+/**
+ * Throws when this is no werift that is known here.
+ *
+ * @internal
+ */
+export const checkVersion = (): void => {
+  if (unknown() !== "") throw new Error(unknown())
 }
