@@ -27,10 +27,11 @@
  * @since 0.1.0
  * @module
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Rpc from "effect/rpc/Rpc"
@@ -40,9 +41,10 @@ import type { FromClientEncoded, FromServerEncoded } from "effect/rpc/RpcMessage
 import type * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Schema from "effect/Schema"
 import type * as SchemaAST from "effect/SchemaAST"
+import { Released } from "../DisconnectReason.ts"
 import * as SoraMethod from "../SoraMethod.ts"
 import { type CallOptions, SoraRpc } from "../SoraRpc.ts"
-import { InvalidOptions, InvalidParams, RpcError, SoraRpcError } from "../SoraRpcError.ts"
+import { Disconnected, InvalidOptions, InvalidParams, RpcError, SoraRpcError } from "../SoraRpcError.ts"
 
 /**
  * A schema of a method as `effect/rpc` types its own: what is given to a client
@@ -163,6 +165,8 @@ const methodsOf = (group: RpcGroup.RpcGroup<any>): ReadonlyMap<string, SoraMetho
   return methods
 }
 
+const released = Exit.fail(new Disconnected({ reason: new Released() }))
+
 /** Nothing is encoded between an `RpcClient` and the `SoraRpc` beside it, which does all that itself. */
 const codecFor = (() => Schema.Any) as unknown as RpcSerialization.CodecFor
 
@@ -200,10 +204,12 @@ export const makeProtocol = Effect.fnUntraced(function*<Rpcs extends Rpc.Any>(gr
             ? rpc.notify(method, message.payload)
             : call(rpc, method, message.payload, text)
           // A fiber of a scope that has closed never begins, and would answer nobody.
-          if (scope.state._tag === "Closed") return Effect.interrupt
+          if (scope.state._tag === "Closed") return end(clientId, message.id, released)
           return Effect.onExit(made, (exit) => {
             running.delete(key)
-            return end(clientId, message.id, exit)
+            // The scope closes. Whoever interrupts a call of its own waits for no answer.
+            const isOurs = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+            return end(clientId, message.id, isOurs ? released : exit)
           }).pipe(
             Effect.forkIn(scope, { startImmediately: true }),
             Effect.map((fiber) => {

@@ -286,7 +286,10 @@ describe("the protocol", () => {
       yield* Effect.yieldNow
       yield* Scope.close(scope, Exit.void)
       for (const exit of [yield* Fiber.await(hanging), yield* Effect.exit(client.Hang())]) {
-        assert.isTrue(Exit.isFailure(exit))
+        assert.deepStrictEqual(
+          exit,
+          Exit.fail(new SoraRpcError.Disconnected({ reason: new DisconnectReason.Released() }))
+        )
       }
     }).pipe(Effect.scoped))
 
