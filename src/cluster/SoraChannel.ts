@@ -48,10 +48,14 @@ import * as ShardingConfig from "effect/cluster/ShardingConfig"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberMap from "effect/FiberMap"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as InternalOptions from "../internal/options.ts"
+import { exceeds } from "../internal/rpc/channel.ts"
 import * as Plans from "../internal/rpc/plans.ts"
 import type { SoraConnection } from "../SoraConnection.ts"
 import type { SoraConnectionError } from "../SoraConnectionError.ts"
@@ -60,6 +64,7 @@ import { type CallOptions, SoraRpc } from "../SoraRpc.ts"
 import {
   type Disconnected,
   InvalidOptions,
+  PayloadTooLarge,
   RpcError,
   type SoraRpcError,
   TimeoutError,
@@ -95,7 +100,9 @@ export interface ClientOptions {
 export interface Options<R = never> extends ClientOptions {
   /**
    * The layer that connects to a channel, with the `client_id` that it has to
-   * have. Made anew for each connection, so a token may be fetched in it.
+   * have: with another one, of which a warning is logged, or with a `bundleId`, of
+   * whose connections Sora tells each other nothing, twins are not seen. Made anew
+   * for each connection, so a token may be fetched in it.
    */
   readonly lookup: (
     channelId: string,
@@ -104,9 +111,9 @@ export interface Options<R = never> extends ClientOptions {
   /** The `client_id` of every channel's connection; the same on every runner. Default: the `name`. */
   readonly clientId?: string | undefined
   /**
-   * How long a channel stays connected that nobody calls. It is looked at every 5
-   * seconds or more. Default 1 minute; `Duration.infinity` keeps it until its
-   * runner stops.
+   * How long a channel stays connected that nobody calls: 5 seconds at least, which
+   * is how often it is looked at, at most. Default 1 minute; `Duration.infinity`
+   * keeps it until its runner stops.
    */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
@@ -187,6 +194,12 @@ const requestOf = (
 ): Effect.Effect<Protocol.Request, RpcError> => {
   const frame = Plans.frameOf(plan, undefined, params)
   if (typeof frame !== "string") return Effect.fail(new RpcError({ method: plan.method, reason: frame }))
+  // What the channel itself takes is measured where it is sent, compressed or not.
+  const bytes = exceeds(frame, Protocol.MaxBytes)
+  if (bytes !== undefined) {
+    const reason = new PayloadTooLarge({ bytes, maxBytes: Protocol.MaxBytes })
+    return Effect.fail(new RpcError({ method: plan.method, reason }))
+  }
   const { params: encoded } = JSON.parse(frame)
   return Effect.succeed({
     ...(typeof method === "string"
@@ -208,12 +221,10 @@ const makeService = Effect.fnUntraced(
     const waitTime = Duration.millis(defaultMillis)
 
     const late = (method: string) =>
-      Effect.fail(
-        new RpcError({
-          method,
-          reason: new Unavailable({ detail: `the channel was not reached within ${Duration.format(waitTime)}` })
-        })
-      )
+      new RpcError({
+        method,
+        reason: new Unavailable({ detail: `the channel was not reached within ${Duration.format(waitTime)}` })
+      })
 
     const withMethod = (method: string) => (error: SoraRpcError): SoraRpcError =>
       error._tag === "RpcError" && error.reason._tag === "Unavailable" && error.method !== method
@@ -247,9 +258,13 @@ const makeService = Effect.fnUntraced(
         )
       })
 
-    const withoutTimeout = <A>(method: string, effect: Effect.Effect<A, SoraRpcError>) =>
+    const withoutTimeout = <A>(
+      method: string,
+      effect: Effect.Effect<A, SoraRpcError>,
+      lateError: () => RpcError | Disconnected = () => late(method)
+    ) =>
       effect.pipe(
-        Effect.timeoutOrElse({ duration: waitTime, orElse: () => late(method) }),
+        Effect.timeoutOrElse({ duration: waitTime, orElse: () => Effect.fail(lateError()) }),
         Effect.mapError(withMethod(method)),
         // Only a call has a timeout.
         Effect.catchTag("TimeoutError", Effect.die)
@@ -258,12 +273,18 @@ const makeService = Effect.fnUntraced(
     const notify = (channelId: string) => (method: SoraMethod.Any | string, params?: unknown) =>
       Effect.suspend(() => {
         const plan = planOf(method)
+        let runner: string | undefined
         return withoutTimeout(
           plan.method,
           Effect.flatMap(
             requestOf(method, plan, params),
-            (request) => caller.send(channelId, Protocol.Rpcs.Notify, () => request)
-          )
+            (request) =>
+              caller.send(channelId, Protocol.Rpcs.Notify, () => request, (handed) => {
+                runner = handed
+              })
+          ),
+          // What was handed over may have been sent.
+          () => runner === undefined ? late(plan.method) : Caller.silent(runner)
         )
       })
 
@@ -325,11 +346,12 @@ export const layer = <R = never>(
     Effect.gen(function*() {
       yield* checkOptions(options)
       const name = options.name ?? DefaultName
-      const idleTimeToLive = Duration.fromInputUnsafe(options.idleTimeToLive ?? "1 minute")
+      const idleTimeToLive = Duration.max(Duration.fromInputUnsafe(options.idleTimeToLive ?? "1 minute"), LookEvery)
       const entity = Protocol.makeEntity(name)
       const { caller, service } = yield* makeService(entity, options)
+      const turns = yield* Holder.makeTurns
       const holders = entity.toLayer(
-        Holder.make({ lookup: options.lookup, clientId: options.clientId ?? name }) as Effect.Effect<any>,
+        Holder.make({ lookup: options.lookup, clientId: options.clientId ?? name, turns }) as Effect.Effect<any>,
         {
           maxIdleTime: idleTimeToLive,
           // One slow call holds up no other.
@@ -341,30 +363,56 @@ export const layer = <R = never>(
       // What `lookup` needs is in the context in which the entities are made.
       yield* Layer.build(holders as Layer.Layer<never, never, Sharding.Sharding | R>)
       if (options.eager !== undefined) {
-        yield* Effect.forkScoped(keepConnected(options.eager, caller, service, idleTimeToLive))
+        yield* keepConnected(options.eager, caller, service, idleTimeToLive)
       }
       return service
     })
   )
 
-/** Connects the eager channels that this runner holds, again and again, which also keeps them from being idle. */
-const keepConnected = <R>(
+/** How often Effect looks for entities that are idle, at most. */
+const LookEvery = Duration.seconds(5)
+
+/** Eager channels that are connected at a time. */
+const ConnectingAtOnce = 16
+
+/** Connects the eager channels that this runner holds, again and again, and keeps them from being idle. */
+const keepConnected = Effect.fnUntraced(function*<R>(
   eager: NonNullable<Options<R>["eager"]>,
   caller: Caller.Caller,
   service: SoraChannel["Service"],
   idleTimeToLive: Duration.Duration
-): Effect.Effect<unknown, never, R> =>
-  (Effect.isEffect(eager) ? eager : Effect.succeed(eager)).pipe(
-    Effect.flatMap(Effect.forEach(
-      (channelId) =>
-        caller.isHere(channelId)
-          ? Effect.ignoreCause(service.connect(channelId), { log: "Warn", message: `${channelId} is not connected` })
-          : Effect.void,
-      { concurrency: 16, discard: true }
-    )),
+): Effect.fn.Return<void, never, R | Scope.Scope> {
+  let known: ReadonlyArray<string> = []
+  const connecting = yield* FiberMap.make<string>()
+  const semaphore = yield* Semaphore.make(ConnectingAtOnce)
+  const here = Effect.sync(() => known.filter(caller.isHere))
+
+  // Each by itself, so that one that hangs holds up no other.
+  const connect = (channelId: string) =>
+    service.connect(channelId).pipe(
+      semaphore.withPermit,
+      Effect.ignoreCause({ log: "Warn", message: `${channelId} is not connected` }),
+      FiberMap.run(connecting, channelId, { onlyIfMissing: true })
+    )
+  yield* (Effect.isEffect(eager) ? eager : Effect.succeed(eager)).pipe(
+    Effect.flatMap((channelIds) => {
+      known = channelIds
+      return Effect.flatMap(here, Effect.forEach(connect, { discard: true }))
+    }),
     Effect.ignoreCause({ log: "Warn", message: "the eager channels are not known" }),
-    Effect.repeat(Schedule.spaced(Duration.min(Duration.seconds(10), Duration.times(idleTimeToLive, 0.5))))
+    Effect.repeat(Schedule.spaced(Duration.seconds(10))),
+    Effect.forkScoped
   )
+
+  // Beside that: those that are connected must not become idle while others wait for their turn.
+  const every = Duration.min(Duration.seconds(10), Duration.times(idleTimeToLive, 0.5))
+  yield* here.pipe(
+    Effect.flatMap(Effect.forEach(caller.touch, { concurrency: "unbounded", discard: true })),
+    Effect.timeoutOption(every),
+    Effect.repeat(Schedule.spaced(every)),
+    Effect.forkScoped
+  )
+})
 
 /**
  * A cluster of this one process, without a database and without sockets: what

@@ -1,9 +1,32 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Queue, Schema, Scope, Stream } from "effect"
-import { SoraConnection, SoraConnectionError, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
+import {
+  Cause,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Queue,
+  Schema,
+  Scope,
+  Stream
+} from "effect"
+import {
+  DisconnectReason,
+  SoraConnection,
+  SoraConnectionError,
+  SoraMethod,
+  SoraRpc,
+  SoraRpcError
+} from "effect-sora-rpc"
 import { SoraChannel } from "effect-sora-rpc/cluster"
 import { NodeSora } from "effect-sora-rpc/node"
 import { SoraServer } from "effect-sora-rpc/server"
+import { MessageStorage, RunnerHealth, Runners, RunnerStorage, Sharding, ShardingConfig } from "effect/cluster"
 import { TestClock } from "effect/testing"
 
 const Own = SoraMethod.make("Own", {
@@ -90,6 +113,9 @@ const makeFake = Effect.gen(function*() {
   const asked: Array<unknown> = []
   let refusals = 0
   let isDead = false
+  let goodbye: Effect.Effect<void> = Effect.void
+  let offer: { readonly connectionId: string; readonly clientId?: string } = { connectionId: "OURS" }
+  const members = new Map(["OURS", "TWIN"].map((id) => [id, { connectionId: id, isSelf: id === "OURS" }]))
   const notify = yield* Queue.unbounded<any>()
   const rpc = (channelId: string) =>
     SoraRpc.SoraRpc.of({
@@ -116,7 +142,10 @@ const makeFake = Effect.gen(function*() {
           )
           : Effect.succeed(method === "1/Own" ? { member_count: params.room_id.length } : channelId)
       },
-      notify: (method: any, params?: any) => Effect.sync(() => void asked.push([method, params]))
+      notify: (method: any, params?: any) =>
+        method === "1/Hang"
+          ? Effect.andThen(Deferred.succeed(began, undefined), Effect.never)
+          : Effect.sync(() => void asked.push([method, params]))
     })
   const lookup = (channelId: string) =>
     Layer.effectContext(Effect.gen(function*() {
@@ -125,16 +154,20 @@ const makeFake = Effect.gen(function*() {
           reason: new SoraConnectionError.Refused({ code: 4490, reason: "NOT-NOW" })
         })
       }
+      if (channelId.startsWith("never")) return yield* Effect.never
       isDead = false
       yield* Effect.acquireRelease(
         Effect.sync(() => log.push(`+${channelId}`)),
-        () => Effect.sync(() => log.push(`-${channelId}`))
+        () => Effect.andThen(Effect.suspend(() => goodbye), Effect.sync(() => log.push(`-${channelId}`)))
       )
       const connection = {
         state: Effect.sync(() => ({ _tag: isDead ? "Disconnected" : "Connected" })),
-        offer: Effect.succeed({ connectionId: "OURS" }),
+        offer: Effect.sync(() => offer),
+        members: Effect.succeed(members),
         notify: Stream.fromQueue(notify)
-      } as Partial<SoraConnection.SoraConnection["Service"]> as SoraConnection.SoraConnection["Service"]
+      } as Partial<Record<keyof SoraConnection.SoraConnection["Service"], unknown>> as SoraConnection.SoraConnection[
+        "Service"
+      ]
       return Context.make(SoraRpc.SoraRpc, rpc(channelId)).pipe(Context.add(SoraConnection.SoraConnection, connection))
     }))
   return {
@@ -145,7 +178,9 @@ const makeFake = Effect.gen(function*() {
     lookup,
     notify,
     refuse: (times: number) => void (refusals = times),
-    die: () => void (isDead = true)
+    die: () => void (isDead = true),
+    goodbyeIs: (effect: Effect.Effect<void>) => void (goodbye = effect),
+    offerIs: (of: typeof offer) => void (offer = of)
   }
 })
 
@@ -224,6 +259,31 @@ describe("a call", () => {
       const none = yield* Effect.flip(client("lobby").call(Hang, undefined, { timeout: 0 }))
       assert.strictEqual(none._tag, "TimeoutError")
       assert.lengthOf(fake.asked, 1)
+    }).pipe(Effect.scoped))
+
+  it.effect("that is a notification fails as Disconnected once it may have been sent", () =>
+    Effect.gen(function*() {
+      const fake = yield* makeFake
+      const { client } = yield* holding({ lookup: fake.lookup })
+      const error = yield* elapse(Effect.flip(client("lobby").notify(Hang)))
+      assert(error._tag === "Disconnected" && error.reason._tag === "ClientFault")
+      assert.include(String(error.reason.cause), "did not answer in time")
+    }).pipe(Effect.scoped))
+
+  it.effect("that breaks where it is made fails with what broke", () =>
+    Effect.gen(function*() {
+      const fake = yield* makeFake
+      const rpc = (context: Context.Context<SoraRpc.SoraRpc | SoraConnection.SoraConnection>) =>
+        Context.add(context, SoraRpc.SoraRpc, {
+          ...Context.get(context, SoraRpc.SoraRpc),
+          call: () => Effect.die(new TypeError("what broke"))
+        })
+      const { client } = yield* holding({
+        lookup: (channelId) => Layer.effectContext(Effect.map(Layer.build(fake.lookup(channelId)), rpc))
+      })
+      const error = yield* elapse(Effect.flip(client("lobby").call(Own, { roomId: "" })))
+      assert(error._tag === "Disconnected" && error.reason._tag === "ClientFault")
+      assert.include(String(error.reason.cause), "TypeError: what broke")
     }).pipe(Effect.scoped))
 
   it.effect("that is interrupted is cancelled where it was made", () =>
@@ -336,6 +396,64 @@ describe("a connection", () => {
       assert.deepStrictEqual(fake.log, ["+a", "-a", "+a"])
     }).pipe(Effect.scoped))
 
+  it.effect("that is made again is not its own twin, while another one is", () =>
+    Effect.gen(function*() {
+      const soras: Array<SoraConnection.TestSora["Service"]> = []
+      // Sora tells of the new connection long before it is up.
+      const connection = (clientId: string) =>
+        SoraConnection.layerTest({ clientId, reconnect: true, onConnected: () => Effect.sleep("3 seconds") })
+      const { connect } = yield* holding({
+        lookup: (_, clientId) =>
+          Layer.provideMerge(
+            Layer.effectDiscard(Effect.map(SoraConnection.TestSora, (sora) => soras.push(sora))),
+            connection(clientId)
+          )
+      })
+      yield* elapse(connect("a"))
+      const [sora] = soras
+      for (let times = 0; times < 2; times++) {
+        yield* sora!.disconnect(new DisconnectReason.SocketLost({}))
+        yield* TestClock.adjust("10 seconds")
+        yield* connect("a")
+        assert.lengthOf(soras, 1)
+      }
+      yield* sora!.join({ clientId: "effect-sora-rpc/SoraChannel" })
+      yield* TestClock.adjust("1 second")
+      yield* elapse(connect("a"))
+      assert.lengthOf(soras, 2)
+    }).pipe(Effect.scoped))
+
+  it.effect("with another client_id than the one given is told of", () =>
+    Effect.gen(function*() {
+      const fake = yield* makeFake
+      const said: Array<unknown> = []
+      const { connect } = yield* holding({ lookup: fake.lookup, clientId: "bot" }).pipe(
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void said.push(message))]))
+      )
+      fake.offerIs({ connectionId: "OURS", clientId: "bot" })
+      yield* elapse(connect("a"))
+      assert.deepStrictEqual(said, [])
+      fake.offerIs({ connectionId: "OURS", clientId: "someone" })
+      yield* elapse(connect("b"))
+      assert.include(String(said), "another client_id")
+    }).pipe(Effect.scoped))
+
+  it.effect("is made when the one before has said goodbye", () =>
+    Effect.gen(function*() {
+      const fake = yield* makeFake
+      const [leaving, left] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      fake.goodbyeIs(Effect.andThen(Deferred.succeed(leaving, undefined), Deferred.await(left)))
+      const { client, connect } = yield* holding({ lookup: fake.lookup, idleTimeToLive: "10 seconds" })
+      yield* elapse(connect("a"))
+      yield* elapse(Deferred.await(leaving))
+      const call = yield* Effect.forkChild(client("a").call(Own, { roomId: "four" }))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(fake.log, ["+a"])
+      yield* Deferred.succeed(left, undefined)
+      assert.deepStrictEqual(yield* Fiber.join(call), { memberCount: 4 })
+      assert.deepStrictEqual(fake.log, ["+a", "-a", "+a"])
+    }).pipe(Effect.scoped))
+
   it.effect("is let go when nobody has called for a while, and with the scope", () =>
     Effect.gen(function*() {
       const fake = yield* makeFake
@@ -368,6 +486,87 @@ describe("a connection", () => {
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(fake.log.slice(2).toSorted(), ["+a", "+b", "-a", "-b"])
     }).pipe(Effect.scoped))
+
+  it.effect("of an eager channel stays while others cannot be connected", () =>
+    Effect.gen(function*() {
+      const fake = yield* makeFake
+      const eager = ["a", ...Array.from({ length: 40 }, (_, i) => `never-${i}`)]
+      yield* holding({ lookup: fake.lookup, eager, idleTimeToLive: "10 seconds" })
+      yield* TestClock.adjust("2 minutes")
+      assert.deepStrictEqual(fake.log, ["+a"])
+    }).pipe(Effect.scoped, Effect.provide(Logger.layer([]))))
+
+  it.effect("of an eager channel stays where others are let go at once", () =>
+    Effect.gen(function*() {
+      const fake = yield* makeFake
+      let asked = 0
+      const eager = Effect.sync(() => {
+        asked++
+        return ["a"]
+      })
+      const { connect } = yield* holding({ lookup: fake.lookup, eager, idleTimeToLive: 0 })
+      yield* elapse(connect("b"))
+      yield* TestClock.adjust("30 seconds")
+      assert.sameMembers(fake.log, ["+a", "+b", "-b"])
+      assert.isAtMost(asked, 4)
+    }).pipe(Effect.scoped))
+})
+
+/** A process that holds nothing, in a cluster without runners, where a call waits for one. */
+const withoutRunners = Effect.gen(function*() {
+  const cluster = Sharding.layer.pipe(
+    Layer.provideMerge(Runners.layerNoop),
+    Layer.provide([
+      MessageStorage.layerNoop,
+      RunnerStorage.layerMemory,
+      RunnerHealth.layerNoop,
+      ShardingConfig.layer({ runnerAddress: Option.none() })
+    ])
+  )
+  const context = yield* Layer.build(Layer.fresh(cluster))
+  return yield* Effect.map(
+    Effect.provideContext(Layer.build(SoraChannel.layerClient()), context),
+    (built) => Context.get(built, SoraChannel.SoraChannel)
+  )
+})
+
+describe("without a runner", () => {
+  it.effect("a call waits for its own timeout, whoever else waits", () =>
+    Effect.gen(function*() {
+      const { client } = yield* withoutRunners
+      const call = (timeout: Duration.Input) =>
+        Effect.forkChild(Effect.flip(client("a").call(Hang, undefined, { timeout })), { startImmediately: true })
+      const [long, first] = [yield* call("3 minutes"), yield* call("59 seconds")]
+      yield* TestClock.adjust("58 seconds")
+      const second = yield* call("10 seconds")
+      yield* TestClock.adjust("9 seconds")
+      assert.strictEqual((yield* Fiber.join(first))._tag, "TimeoutError")
+      assert.isUndefined(second.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(second))._tag, "TimeoutError")
+      yield* TestClock.adjust("3 minutes")
+      assert.strictEqual((yield* Fiber.join(long))._tag, "TimeoutError")
+    }).pipe(Effect.scoped))
+
+  it.effect("a notification was not sent", () =>
+    Effect.gen(function*() {
+      const { client } = yield* withoutRunners
+      const error = yield* elapse(Effect.flip(client("a").notify(Hang)))
+      assert.strictEqual(error._tag === "RpcError" && error.reason._tag, "Unavailable")
+      yield* TestClock.adjust("1 second")
+    }).pipe(Effect.scoped))
+
+  it.effect("a call that waits is Disconnected with the scope, and so is a later one", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const { client } = yield* Scope.provide(withoutRunners, scope)
+      const call = client("a").call(Hang, undefined, { timeout: Duration.infinity })
+      const waiting = yield* Effect.forkChild(Effect.exit(call), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      yield* elapse(Scope.close(scope, Exit.void))
+      const released = Exit.fail(new SoraRpcError.Disconnected({ reason: new DisconnectReason.Released() }))
+      assert.deepStrictEqual([yield* Fiber.join(waiting), yield* Effect.exit(call)], [released, released])
+    }))
 })
 
 it.effect("options that do not fit are all named", () =>

@@ -27,7 +27,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import { ClientFault, Released } from "../../DisconnectReason.ts"
 import { Disconnected, RpcError, type SoraRpcError, Unavailable } from "../../SoraRpcError.ts"
-import { type Rpcs, textOf } from "./protocol.ts"
+import { Rpcs, textOf } from "./protocol.ts"
 
 /**
  * The runner that held the channel was lost while a call was under way. Whether
@@ -36,23 +36,40 @@ import { type Rpcs, textOf } from "./protocol.ts"
  * @internal
  */
 export class RunnerLost extends Schema.TaggedError<RunnerLost>()("RunnerLost", {
-  runner: Schema.String
+  runner: Schema.String,
+  /** What broke the link to it, where that is known. */
+  cause: Schema.optionalKey(Schema.Defect())
 }) {
   override get message() {
     return `the runner ${this.runner}, which held the channel, was lost`
   }
 }
 
-const lost = (runner: string): Disconnected =>
-  new Disconnected({ reason: new ClientFault({ cause: new RunnerLost({ runner }) }) })
+/**
+ * The runner that holds the channel was handed a message, and did not say in time
+ * what came of it.
+ *
+ * @internal
+ */
+export class RunnerSilent extends Schema.TaggedError<RunnerSilent>()("RunnerSilent", {
+  runner: Schema.String
+}) {
+  override get message() {
+    return `the runner ${this.runner}, which holds the channel, did not answer in time`
+  }
+}
+
+const lost = (runner: string, broken: { readonly cause?: unknown } = {}): Disconnected =>
+  new Disconnected({ reason: new ClientFault({ cause: new RunnerLost({ runner, ...broken }) }) })
+
+/** @internal */
+export const silent = (runner: string): Disconnected =>
+  new Disconnected({ reason: new ClientFault({ cause: new RunnerSilent({ runner }) }) })
 
 const released = new Disconnected({ reason: new Released() })
 
 /** How long until a message whose runner has just let go of the channel looks for it again. */
 const RelocateAfter = "50 millis"
-
-/** How long a runner is looked for that nobody may be waiting for any more. */
-const LocateFor = "1 minute"
 
 /** The codec of a message that does not leave the process. */
 const codecFor = Schema.toCodecJson as Message.IncomingRequest<any>["codecFor"]
@@ -61,11 +78,15 @@ const codecFor = Schema.toCodecJson as Message.IncomingRequest<any>["codecFor"]
 export interface Caller {
   /** Whether this runner holds the channel. */
   readonly isHere: (channelId: string) => boolean
+  /** Keeps a channel that this runner holds from being idle, and does nothing else to it. */
+  readonly touch: (channelId: string) => Effect.Effect<void>
   readonly send: <R extends Exclude<Rpcs, typeof Rpcs.Locate>>(
     channelId: string,
     rpc: R,
     /** Made when it is sent, because what is left of a timeout changes. */
-    payload: () => Rpc.Payload<R>
+    payload: () => Rpc.Payload<R>,
+    /** Told of the runner that is handed the message, and of nothing when that one says that it did not take it. */
+    onHanded?: (runner: string | undefined) => void
   ) => Effect.Effect<Rpc.Success<R>, SoraRpcError>
 }
 
@@ -82,40 +103,62 @@ export const make = Effect.fnUntraced(function*(entity: Entity.Entity<string, Rp
     return EntityAddress.make({ shardId, entityId, entityType: entity.type })
   }
 
-  // Calls of the same time ask once. Nothing is remembered: what is asked after a runner has stopped never names it.
-  const locating = new Map<string, Fiber.Fiber<RunnerAddress.RunnerAddress, MailboxFull | NotFound>>()
-
-  const ask = (channelId: string): ReturnType<typeof located> =>
-    Effect.catchCauseIf(
-      located(channelId),
-      // A runner that stops meanwhile answers with an interrupt, a socket that breaks with a defect.
-      (cause) => !Cause.hasFails(cause),
-      () => Effect.delay(ask(channelId), RelocateAfter)
-    )
+  // Calls of the same time ask once, for as long as one of them waits. Nothing is remembered: what is asked after a
+  // runner has stopped never names it.
+  const locating = new Map<string, {
+    readonly fiber: Fiber.Fiber<RunnerAddress.RunnerAddress, MailboxFull | NotFound>
+    waiting: number
+  }>()
 
   const located = (channelId: string) =>
     Effect.map(client(channelId).Locate(), ({ host, port }) => RunnerAddress.make(host, port))
 
-  const locate = (channelId: string) =>
-    Effect.suspend(() => {
-      const known = locating.get(channelId)
-      if (known !== undefined) return Fiber.join(known)
-      return ask(channelId).pipe(
-        Effect.timeout(LocateFor),
-        Effect.catchTags({
-          AlreadyProcessingMessage: () => Effect.fail(new NotFound()),
-          EntityNotAssignedToRunner: () => Effect.fail(new NotFound()),
-          PersistenceError: () => Effect.fail(new NotFound()),
-          TimeoutError: () => Effect.fail(new NotFound())
-        }),
-        Effect.forkIn(scope),
-        Effect.flatMap((fiber) => {
-          locating.set(channelId, fiber)
-          fiber.addObserver(() => locating.delete(channelId))
-          return Fiber.join(fiber)
+  const ask = (channelId: string, isTold = false): ReturnType<typeof located> =>
+    Effect.catchCauseIf(
+      located(channelId),
+      // A runner that stops meanwhile answers with an interrupt, a socket that breaks with a defect.
+      (cause) => !Cause.hasFails(cause),
+      (cause) => {
+        // It may also be one that does not go away, such as a name that no runner has.
+        const isNews = !isTold && !Cause.hasInterruptsOnly(cause)
+        const tell = isNews ? Effect.logWarning(`looking again for the runner of ${channelId}`, cause) : Effect.void
+        return Effect.andThen(tell, Effect.delay(ask(channelId, isTold || isNews), RelocateAfter))
+      }
+    )
+
+  const beginLocating = (channelId: string) =>
+    ask(channelId).pipe(
+      Effect.catchTags({
+        AlreadyProcessingMessage: () => Effect.fail(new NotFound()),
+        EntityNotAssignedToRunner: () => Effect.fail(new NotFound()),
+        PersistenceError: () => Effect.fail(new NotFound())
+      }),
+      Effect.forkIn(scope),
+      Effect.map((fiber) => {
+        const begun = { fiber, waiting: 0 }
+        locating.set(channelId, begun)
+        fiber.addObserver(() => {
+          if (locating.get(channelId) === begun) locating.delete(channelId)
         })
-      )
-    })
+        return begun
+      })
+    )
+
+  const locate = (channelId: string) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function*() {
+        const begun = locating.get(channelId) ?? (yield* beginLocating(channelId))
+        begun.waiting++
+        return yield* restore(Fiber.join(begun.fiber)).pipe(
+          Effect.ensuring(Effect.suspend(() => {
+            if (--begun.waiting > 0) return Effect.void
+            // Whoever asks next asks anew.
+            if (locating.get(channelId) === begun) locating.delete(channelId)
+            return Effect.sync(() => begun.fiber.interruptUnsafe())
+          }))
+        )
+      })
+    )
 
   /** To an entity of this process, as the runner's server hands on what comes from another. */
   const sendHere = (message: Message.OutgoingRequest<any>) =>
@@ -140,18 +183,25 @@ export const make = Effect.fnUntraced(function*(entity: Entity.Entity<string, Rp
   const attempt = Effect.fnUntraced(function*<R extends Rpc.Any>(
     address: EntityAddress.EntityAddress,
     rpc: R,
-    payload: Rpc.Payload<R>
+    payload: () => Rpc.Payload<R>,
+    onHanded?: (runner: string) => void
   ): Effect.fn.Return<
     Exit.Exit<Rpc.Success<R>, SoraRpcError>,
     SoraRpcError | EntityNotAssignedToRunner | MailboxFull | AlreadyProcessingMessage
   > {
+    const isHere = sharding.hasShardId(address.shardId)
+    const runner = isHere ? undefined : yield* locate(address.entityId).pipe(
+      Effect.catchTag("NotFound", () => Effect.fail(unavailable(rpc, "no runner of the cluster has the channel"))),
+      Effect.catchCauseIf(Cause.hasInterruptsOnly, () => Effect.fail(released))
+    )
+    const name = runner === undefined ? "of this process" : textOf(runner)
     let exit: Exit.Exit<any, any> | undefined
     const message = new Message.OutgoingRequest<any>({
       envelope: Envelope.makeRequest<any>({
         requestId: yield* sharding.getSnowflake,
         address,
         tag: rpc._tag,
-        payload,
+        payload: payload(),
         headers: Headers.empty
       }),
       context: Context.empty() as Context.Context<any>,
@@ -163,11 +213,7 @@ export const make = Effect.fnUntraced(function*(entity: Entity.Entity<string, Rp
           if (reply._tag === "WithExit") exit = reply.exit
         })
     })
-    const isHere = sharding.hasShardId(address.shardId)
-    const runner = isHere ? undefined : yield* locate(address.entityId).pipe(
-      Effect.catchTag("NotFound", () => Effect.fail(unavailable(rpc, "no runner of the cluster has the channel")))
-    )
-    const name = runner === undefined ? "of this process" : textOf(runner)
+    onHanded?.(name)
     yield* (runner === undefined ? sendHere(message) : runners.send({ address: runner, message })).pipe(
       Effect.catchTags({
         RunnerUnavailable: () => Effect.fail(lost(name)),
@@ -182,13 +228,17 @@ export const make = Effect.fnUntraced(function*(entity: Entity.Entity<string, Rp
 
   return {
     isHere: (channelId) => sharding.hasShardId(addressOf(channelId).shardId),
-    send: (channelId, rpc, payload) => {
+    touch: (channelId) => Effect.ignoreCause(attempt(addressOf(channelId), Rpcs.Locate, () => undefined)),
+    send: (channelId, rpc, payload, onHanded) => {
       const address = addressOf(channelId)
-      const loop: Effect.Effect<any, SoraRpcError> = Effect.suspend(() => attempt(address, rpc, payload())).pipe(
+      const loop: Effect.Effect<any, SoraRpcError> = attempt(address, rpc, payload, onHanded).pipe(
         Effect.flatten,
         Effect.catchTags({
           // It was not handed to the channel: the one thing that may be tried again.
-          EntityNotAssignedToRunner: () => Effect.delay(loop, RelocateAfter),
+          EntityNotAssignedToRunner: () => {
+            onHanded?.(undefined)
+            return Effect.delay(loop, RelocateAfter)
+          },
           MailboxFull: () =>
             Effect.fail(unavailable(rpc, "too many calls wait, or the runner holds too many channels")),
           AlreadyProcessingMessage: (error) => Effect.die(error)
@@ -204,8 +254,11 @@ class NotFound extends Schema.TaggedError<NotFound>()("NotFound", {}) {}
 const unavailable = (rpc: Rpc.Any, detail: string): RpcError =>
   new RpcError({ method: rpc._tag, reason: new Unavailable({ detail }) })
 
-/** What an answer of the entity comes to. An interrupt is a runner that stops, or lets the channel go. */
+/**
+ * What an answer of the entity comes to. An interrupt is a runner that stops, or lets the channel go. What breaks in the
+ * entity is an error of its own; a defect is the link's.
+ */
 const endOf = (exit: Exit.Exit<any, any>, runner: string): Exit.Exit<any, SoraRpcError> => {
   if (Exit.isSuccess(exit) || Cause.hasFails(exit.cause)) return exit
-  return Exit.fail(Cause.hasInterrupts(exit.cause) ? released : lost(runner))
+  return Exit.fail(Cause.hasInterrupts(exit.cause) ? released : lost(runner, { cause: Cause.squash(exit.cause) }))
 }

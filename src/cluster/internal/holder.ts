@@ -9,15 +9,19 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as RcMap from "effect/RcMap"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import { ClientFault } from "../../DisconnectReason.ts"
+import { exceeds } from "../../internal/rpc/channel.ts"
 import { SoraConnection } from "../../SoraConnection.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as SoraMethod from "../../SoraMethod.ts"
 import { SoraRpc } from "../../SoraRpc.ts"
-import { RpcError, Unavailable } from "../../SoraRpcError.ts"
-import type { Request } from "./protocol.ts"
+import { Disconnected, InvalidResult, RpcError, type SoraRpcError, Unavailable } from "../../SoraRpcError.ts"
+import { MaxBytes, type Request } from "./protocol.ts"
 
 interface Held {
   readonly scope: Scope.Closeable
@@ -32,18 +36,33 @@ export interface Options<R> {
     clientId: string
   ) => Layer.Layer<SoraRpc | SoraConnection, SoraConnectionError, R>
   readonly clientId: string
+  readonly turns: Turns
 }
+
+/**
+ * Whose turn it is to be connected to a channel, in this process. An entity that is
+ * idle is forgotten before it has said goodbye, and a message builds the next one.
+ *
+ * @internal
+ */
+export const makeTurns = RcMap.make({ lookup: (_channelId: string) => Semaphore.make(1) })
+
+/** @internal */
+export type Turns = Effect.Success<typeof makeTurns>
 
 /**
  * Another connection with our `client_id` is newer than ours: another runner
  * believes that the channel is its own, and took it over. Sora has no fencing,
  * so ours ends. False when the connection ends before that.
+ *
+ * Which one is ours is asked of the members, who know it from the offer on: with
+ * `reconnect` Sora tells of a connection long before it is up.
  */
 const hasTwin = (connection: SoraConnection["Service"], clientId: string): Effect.Effect<boolean> =>
   connection.notify.pipe(
     Stream.filterEffect((event) =>
       event._tag === "connection.created" && event.clientId === clientId
-        ? Effect.map(connection.offer, ({ connectionId }) => event.connectionId !== connectionId)
+        ? Effect.map(connection.members, (members) => members.get(event.connectionId ?? "")?.isSelf === false)
         : Effect.succeed(false)
     ),
     Stream.runHead,
@@ -54,7 +73,7 @@ const hasTwin = (connection: SoraConnection["Service"], clientId: string): Effec
  * The connection of one channel: made when it is first needed, made anew when it
  * has ended, and released with the scope, which says goodbye.
  */
-const makeConnection = Effect.fnUntraced(function*<R>(channelId: string, { clientId, lookup }: Options<R>) {
+const makeConnection = Effect.fnUntraced(function*<R>(channelId: string, { clientId, lookup, turns }: Options<R>) {
   const context = yield* Effect.context<R>()
   const scope = yield* Effect.scope
   // Both have one writer each: `connecting` and `held` are changed in here alone.
@@ -70,7 +89,11 @@ const makeConnection = Effect.fnUntraced(function*<R>(channelId: string, { clien
   const connect = Effect.gen(function*() {
     if (held !== undefined) yield* letGo(held)
     const own = yield* Scope.fork(scope)
-    const services = yield* Layer.buildWithScope(Layer.suspend(() => lookup(channelId, clientId)), own).pipe(
+    const services = yield* RcMap.get(turns, channelId).pipe(
+      // Before the connection, so that the turn ends after it.
+      Effect.flatMap((turn) => Effect.acquireRelease(turn.take(1), () => turn.release(1), { interruptible: true })),
+      Scope.provide(own),
+      Effect.andThen(Layer.buildWithScope(Layer.suspend(() => lookup(channelId, clientId)), own)),
       Effect.provideContext(context),
       Effect.onError(() => Scope.close(own, Exit.void))
     )
@@ -78,6 +101,12 @@ const makeConnection = Effect.fnUntraced(function*<R>(channelId: string, { clien
       scope: own,
       rpc: Context.get(services, SoraRpc),
       connection: Context.get(services, SoraConnection)
+    }
+    const offer = yield* made.connection.offer
+    if (offer.clientId !== undefined && offer.clientId !== clientId) {
+      yield* Effect.logWarning(
+        `the channel ${channelId} is connected with another client_id than the one given to lookup: a runner that takes it over is not seen`
+      )
     }
     // Not in the connection's own scope, which it closes.
     yield* hasTwin(made.connection, clientId).pipe(
@@ -127,6 +156,24 @@ const nameOf = ({ exact, method, version }: Request, granted: ReadonlyArray<stri
   return SoraMethod.resolve(value, granted) ?? SoraMethod.wireName(value)
 }
 
+/** What Sora said, as it goes to the caller. */
+const written = (method: string, said: unknown): Effect.Effect<string, RpcError> => {
+  const refused = (issue: string) => Effect.fail(new RpcError({ method, reason: new InvalidResult({ issue }) }))
+  try {
+    const text = JSON.stringify(said)
+    const bytes = exceeds(text, MaxBytes)
+    return bytes === undefined
+      ? Effect.succeed(text)
+      : refused(`the answer has ${bytes} bytes, more than the ${MaxBytes} that go through a cluster`)
+  } catch {
+    return refused("the answer is nested too deeply to go through a cluster")
+  }
+}
+
+/** What breaks here breaks nothing else, and the caller learns what it was. */
+const guarded = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Disconnected, R> =>
+  Effect.catchDefect(effect, (cause) => Effect.fail(new Disconnected({ reason: new ClientFault({ cause }) })))
+
 /**
  * The handlers of one channel, for as long as this runner holds it.
  *
@@ -145,17 +192,24 @@ export const make = Effect.fnUntraced(function*<R>(options: Options<R>) {
     return { rpc, method, params }
   })
 
+  const call = Effect.fnUntraced(function*(request: Request): Effect.fn.Return<string, SoraRpcError> {
+    const { method, params, rpc } = yield* prepare(request)
+    const result = yield* rpc.call(method, params, { timeout: request.timeout ?? Infinity }).pipe(
+      Effect.catchReason(
+        "RpcError",
+        "ServerError",
+        ({ data, message }, error) => Effect.andThen(written(method, [message, data]), Effect.fail(error))
+      )
+    )
+    return yield* written(method, result)
+  })
+
   return {
     Locate: () => Effect.succeed({ host, port }),
-    Connect: () => Effect.asVoid(connected("")),
-    Methods: () => Effect.flatMap(connected(""), ({ methods }) => methods),
-    Call: ({ payload }: { readonly payload: Request }) =>
-      Effect.flatMap(prepare(payload), ({ method, params, rpc }) =>
-        Effect.map(
-          rpc.call(method, params, { timeout: payload.timeout ?? Infinity }),
-          (result) => JSON.stringify(result)
-        )),
+    Connect: () => guarded(Effect.asVoid(connected(""))),
+    Methods: () => guarded(Effect.flatMap(connected(""), ({ methods }) => methods)),
+    Call: ({ payload }: { readonly payload: Request }) => guarded(call(payload)),
     Notify: ({ payload }: { readonly payload: Request }) =>
-      Effect.flatMap(prepare(payload), ({ method, params, rpc }) => rpc.notify(method, params))
+      guarded(Effect.flatMap(prepare(payload), ({ method, params, rpc }) => rpc.notify(method, params)))
   }
 })

@@ -47,5 +47,14 @@ export type Rpcs = (typeof Rpcs)[keyof typeof Rpcs]
 export const makeEntity = (type: string): Entity.Entity<string, Rpcs> =>
   Entity.make(type, [Rpcs.Locate, Rpcs.Connect, Rpcs.Methods, Rpcs.Call, Rpcs.Notify])
 
+/**
+ * The largest request or result that goes from one runner to another, in bytes of
+ * its JSON: the sockets take frames of 16 MiB, and a larger one breaks the link for
+ * everybody. (As `ndjson` they write the quotes of a text with two characters.)
+ *
+ * @internal
+ */
+export const MaxBytes: number = 4 * 1024 * 1024
+
 /** @internal */
 export const textOf = ({ host, port }: Pick<RunnerAddress, "host" | "port">): string => `${host}:${port}`

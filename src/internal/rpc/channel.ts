@@ -142,8 +142,12 @@ export const makeCore = (onDetach: () => void) => {
 
 const gone = (reason: DisconnectReason) => new Unavailable({ detail: `the channel has ended: ${reason.message}` })
 
-/** Size of the text in UTF-8, in bytes, without encoding what is surely below the limit. */
-const exceeds = (text: string, maxBytes: number): number | undefined => {
+/**
+ * Size of the text in UTF-8, in bytes, where it is above the limit; without encoding what is surely below it.
+ *
+ * @internal
+ */
+export const exceeds = (text: string, maxBytes: number): number | undefined => {
   if (text.length * 3 <= maxBytes) return undefined
   const bytes = encoder.encode(text).byteLength
   return bytes > maxBytes ? bytes : undefined
