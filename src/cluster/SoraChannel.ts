@@ -27,11 +27,14 @@
  * - **Moving.** A runner that stops, or hands a channel over, first says goodbye
  *   to Sora; then another one connects, on the next message. Calls made meanwhile
  *   wait for it, within their timeout.
+ * - **Size.** A request and a result have 4 MiB at most as JSON, whatever the
+ *   channel itself takes: more would break the link between two runners, with every
+ *   call on it.
  * - **Twins.** Sora has no fencing: a runner that lost its channel and does not
  *   know it yet may still be connected. Both have the same `client_id`, so the
  *   older one sees the newer one in notify, and ends. For that, `lookup` has to
- *   pass on the `clientId` that it is given, and notify must be on, which is
- *   Sora's default.
+ *   pass on the `clientId` that it is given, without a `bundleId`, and notify must
+ *   be on, which is Sora's default.
  *
  * `effect/cluster` is a module that Effect calls unstable: it may change in a
  * minor release.
@@ -157,8 +160,10 @@ export class SoraChannel extends Context.Service<SoraChannel, {
    *
    * `methods` is empty where the channel cannot be reached. A call fails with
    * `Unavailable` when the channel's runner could not connect, which is then
-   * tried again by the next call; with `Disconnected` when the runner is lost or
-   * lets go of the channel while the call is under way.
+   * tried again by the next call; with `Disconnected` when the runner is lost,
+   * breaks or lets go of the channel while the call is under way. A notification
+   * that is late fails with `Unavailable` while it was handed to no runner, and
+   * with `Disconnected` after that, when it may have been sent.
    */
   readonly client: (channelId: string) => SoraRpc["Service"]
   /** Connects a channel that is not connected, and waits for it, for `defaultTimeout` at most. */
@@ -434,12 +439,14 @@ export const layerLocal: Layer.Layer<Sharding.Sharding | Runners.Runners> = Shar
 
 /**
  * What to give to a runner's `shardingConfig` so that channels come back soon.
- * The channels of a runner that was killed answer from another one after
- * `shardLockExpiration` (12 s here, 35 s by default) at most, which is when a
- * runner that gives no sign of life is taken for dead, then
- * `refreshAssignmentsInterval` (1 s, by default 3), a second to lock, and the time
- * to connect: within 15 seconds, where Effect's defaults take 40. Often it is 4
- * to 6, when the runner that looks after the others is alive.
+ * The channels of a runner that was killed, so that its sockets have closed, answer
+ * from another one after `shardLockExpiration` (12 s here, 35 s by default) at
+ * most, when it is taken for dead, then `refreshAssignmentsInterval` (1 s, by
+ * default 3), a second to lock, and the time to connect: within 15 seconds, where
+ * Effect's defaults take 40. Often it is 4 to 6, when the runner that looks after
+ * the others is alive. Those of a runner that is frozen, or whose machine falls
+ * silent, answer within 25 seconds, mostly after 18: it keeps its locks until the
+ * database ends its session.
  *
  * Calls that a killed runner had under way fail as soon as its sockets close,
  * which is at once where its machine lives on; those of a machine that falls
