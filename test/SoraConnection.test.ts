@@ -348,6 +348,27 @@ describe("a connection that breaks", () => {
       }).pipe(Effect.provide(layerTest({ handlers: [whoami] })))
     }))
 
+  it.effect("ends for good where somebody ends it by the API before it is up", () =>
+    Effect.gen(function*() {
+      const { code, reason } = endedByApi
+      const refused = new SoraConnectionError.Refused({ code, reason })
+      let isEnded = false
+      const options = {
+        // Worth another attempt after a refusal, but not after this.
+        metadata: Effect.succeed("token"),
+        authenticate: () => isEnded ? Effect.fail(refused) : Effect.succeed({})
+      }
+      yield* Effect.gen(function*() {
+        const next = yield* follow
+        isEnded = true
+        yield* TestSora.use((sora) => sora.disconnect(new SocketLost({})))
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual((yield* next("Disconnected")).reason, endedByApi)
+      }).pipe(Effect.provide(layerTest({ ...options, reconnect: true })))
+      const first = Layer.build(layerTest({ ...options, retryConnect: true }))
+      assert.deepStrictEqual((yield* Effect.flip(Effect.scoped(first))).reason, refused)
+    }))
+
   it.effect("cannot be made where the first connect is refused", () =>
     Effect.gen(function*() {
       const refused = new SoraConnectionError.Refused({ code: 4490, reason: "NO" })

@@ -161,8 +161,10 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
 
   const isWorthwhile = (error: SoraConnectionError | E | E2): boolean => {
     if (!(error instanceof SoraConnectionError)) return true
+    // Somebody may end it before it is up, too.
+    const last = lastReason(error)
+    if (last !== undefined && isFinal(last)) return false
     const { reason } = error
-    if (reason._tag === "ConnectionLost") return !isFinal(reason.reason)
     // Another token may be taken, but not another `connect`.
     const mayChange = Effect.isEffect(options.metadata) && reason._tag === "Refused" &&
       reason.reason !== CloseReason.InvalidMessage
