@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
+import * as Schema from "effect/Schema"
 import type { DisconnectReason } from "../../DisconnectReason.ts"
 import {
   type Message,
@@ -14,10 +15,12 @@ import {
   NotOpen,
   type Options,
   ReceiveOnly,
+  Unavailable,
   UnknownLabel
 } from "../../SoraMessaging.ts"
 import { Disconnected, InvalidOptions } from "../../SoraRpcError.ts"
 import { isolated } from "../defects.ts"
+import { check, Count } from "../options.ts"
 import * as Broadcast from "./broadcast.ts"
 import type { Options as ConnectionOptions } from "./model.ts"
 import type { Outlet } from "./outlet.ts"
@@ -70,6 +73,13 @@ interface Line {
   outlet: Outlet | undefined
 }
 
+const checkOptions = /* @__PURE__ */ check(
+  /* @__PURE__ */ Schema.Struct({
+    whenDisconnected: /* @__PURE__ */ Schema.optional(/* @__PURE__ */ Schema.Literals(["wait", "fail"])),
+    maxQueued: /* @__PURE__ */ Schema.optional(Count)
+  })
+)
+
 const refused = (label: string, reason: MessagingErrorReason) => new MessagingError({ label, reason })
 
 /** @internal */
@@ -117,11 +127,16 @@ export const make = Effect.fnUntraced(function*(
     for (const { resume } of waiting) isolated(() => resume(exit))
   }
 
-  const send = (line: Line, data: string | Uint8Array, whenDisconnected: Options["whenDisconnected"]) =>
+  const send = (line: Line, data: string | Uint8Array, { maxQueued = 65_536, whenDisconnected }: Options) =>
     Effect.callback<void, MessagingError | Disconnected>((resume) => {
       const reason = ended ?? (whenDisconnected === "fail" ? brokenBy : undefined)
       if (reason !== undefined) return resume(Exit.fail(new Disconnected({ reason })))
       if (line.waiting.size === 0 && isReady(line)) return resume(handOver(line, data))
+      const { size } = line.waiting
+      if (size >= maxQueued) {
+        const detail = `${size} messages wait to be sent already`
+        return resume(Exit.fail(refused(line.label, new Unavailable({ detail }))))
+      }
       const waiting: Waiting = { data, resume }
       line.waiting.add(waiting)
       return Effect.sync(() => line.waiting.delete(waiting))
@@ -163,14 +178,14 @@ export const make = Effect.fnUntraced(function*(
       if (line === undefined) {
         return Effect.fail(refused(label, new UnknownLabel({ labels: Array.from(lines.keys()) })))
       }
-      return Effect.succeed({
+      return Effect.as(Effect.orDie(checkOptions(options)), {
         label,
         messages: line.messages.stream,
-        send: (data) =>
+        send: (data: string | Uint8Array) =>
           typeof data !== "string" && !(data instanceof Uint8Array)
             ? Effect.die(new InvalidOptions({ issue: "data: expected a text or a Uint8Array" }))
             : line.isSendable
-            ? send(line, data, options.whenDisconnected)
+            ? send(line, data, options)
             : Effect.fail(refused(label, new ReceiveOnly()))
       })
     }
