@@ -175,6 +175,29 @@ describe("a connection in memory", () => {
       })
     }))
 
+  it.effect("warns, once, of recvonly without audio and video, and of nothing else", () =>
+    Effect.gen(function*() {
+      const logged: Array<unknown> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        logged.push(logLevel, message)
+      })
+      const connect = (options: SoraConnection.TestOptions) =>
+        Effect.gen(function*() {
+          const next = yield* follow
+          yield* TestSora.use((sora) => sora.disconnect(new SocketLost({})))
+          yield* TestClock.adjust("1 second")
+          yield* next("Connected")
+        }).pipe(Effect.provide(layerTest({ reconnect: true, ...options })), Effect.provide(Logger.layer([logger])))
+      for (const role of ["sendrecv", "sendonly"] as const) yield* connect({ role, audio: false, video: false })
+      yield* connect({ role: "recvonly", audio: false })
+      yield* connect({ role: "recvonly", video: false })
+      assert.deepStrictEqual(logged, [])
+      yield* connect({ role: "recvonly", audio: false, video: false, metadata: "s3cret" })
+      assert.lengthOf(logged, 2)
+      assert.strictEqual(logged[0], "Warn")
+      assert.match(String(logged[1]), /recvonly without audio and video/)
+    }))
+
   it.effect("refuses options that do not fit, and handlers that are there twice", () =>
     Effect.gen(function*() {
       for (

@@ -58,6 +58,11 @@ const describe = (error: unknown): string =>
 
 const tellFailed = (error: unknown) => reported(Effect.logDebug(`attempt to connect failed: ${describe(error)}`))
 
+/** Section 2.11: the vendor's tests saw Sora refuse it (4490 `INVALID-MESSAGE`). */
+const unverified = reported(Effect.logWarning(
+  "recvonly without audio and video is a connection that Sora probably refuses: for RPC alone, let role be sendonly"
+))
+
 /** What a page has, and Node has not. */
 interface Platform {
   readonly check: ConnectOptions.Check
@@ -86,6 +91,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   ServicesOf<R, R2> | PeerConnection | Socket.WebSocketConstructor | Scope.Scope
 > {
   yield* check(options)
+  if (options.role === "recvonly" && options.audio === false && options.video === false) yield* unverified
   const schedule = scheduleOf(options.reconnect)
   const retrySchedule = scheduleOf(options.retryConnect)
   const scope = yield* Effect.scope
