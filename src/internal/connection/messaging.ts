@@ -5,7 +5,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
-import * as Schema from "effect/Schema"
 import type { DisconnectReason } from "../../DisconnectReason.ts"
 import {
   type Message,
@@ -20,7 +19,6 @@ import {
 } from "../../SoraMessaging.ts"
 import { Disconnected, InvalidOptions } from "../../SoraRpcError.ts"
 import { isolated } from "../defects.ts"
-import { check, Count } from "../options.ts"
 import * as Broadcast from "./broadcast.ts"
 import type { Options as ConnectionOptions } from "./model.ts"
 import type { Outlet } from "./outlet.ts"
@@ -72,13 +70,6 @@ interface Line {
   /** The channel of the current connection, which may have none. */
   outlet: Outlet | undefined
 }
-
-const checkOptions = /* @__PURE__ */ check(
-  /* @__PURE__ */ Schema.Struct({
-    whenDisconnected: /* @__PURE__ */ Schema.optional(/* @__PURE__ */ Schema.Literals(["wait", "fail"])),
-    maxQueued: /* @__PURE__ */ Schema.optional(Count)
-  })
-)
 
 const refused = (label: string, reason: MessagingErrorReason) => new MessagingError({ label, reason })
 
@@ -178,7 +169,10 @@ export const make = Effect.fnUntraced(function*(
       if (line === undefined) {
         return Effect.fail(refused(label, new UnknownLabel({ labels: Array.from(lines.keys()) })))
       }
-      return Effect.as(Effect.orDie(checkOptions(options)), {
+      if (!((options.maxQueued ?? 1) >= 1)) {
+        return Effect.die(new InvalidOptions({ issue: "maxQueued: expected a number of at least 1" }))
+      }
+      return Effect.succeed({
         label,
         messages: line.messages.stream,
         send: (data: string | Uint8Array) =>
