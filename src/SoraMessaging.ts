@@ -54,6 +54,11 @@ export interface Options {
    * `Disconnected` (`"fail"`). Default `"wait"`.
    */
   readonly whenDisconnected?: "wait" | "fail" | undefined
+  /**
+   * Messages of the label that may wait to be sent, of all who send on it; one more
+   * fails with `Unavailable`. Default 65,536.
+   */
+  readonly maxQueued?: number | undefined
 }
 
 /**
@@ -133,13 +138,34 @@ export class NotOpen extends Schema.TaggedError<NotOpen>()("NotOpen", {
 }
 
 /**
+ * Too many messages of the label wait to be sent already.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", {
+  /** What stood in the way, for a person to read. */
+  detail: Schema.String
+}) {
+  override get message() {
+    return this.detail
+  }
+}
+
+/**
  * Why a message was not sent. `PayloadTooLarge` is a message that has, as it
  * would be sent, more bytes than Sora's 262,144 or than the server's SDP allows.
  *
  * @category reasons
  * @since 0.1.0
  */
-export const MessagingErrorReason = /* @__PURE__ */ Schema.Union([UnknownLabel, ReceiveOnly, NotOpen, PayloadTooLarge])
+export const MessagingErrorReason = /* @__PURE__ */ Schema.Union([
+  UnknownLabel,
+  ReceiveOnly,
+  NotOpen,
+  Unavailable,
+  PayloadTooLarge
+])
 
 /**
  * Why a message was not sent.

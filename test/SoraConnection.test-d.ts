@@ -21,6 +21,7 @@ import {
 } from "effect-sora-rpc"
 import { BrowserSora } from "effect-sora-rpc/browser"
 import { NodeSora } from "effect-sora-rpc/node"
+import { SoraServer } from "effect-sora-rpc/server"
 import type { Socket } from "effect/socket"
 
 class Tokens extends Context.Service<Tokens, {}>()("Tokens") {}
@@ -53,6 +54,16 @@ describe("a connection", () => {
     expectTypeOf(NodeSora.layer(options)).toEqualTypeOf<Layer.Layer<Both, Failure>>()
     expectTypeOf(SoraConnection.layer(base)).toEqualTypeOf<
       Layer.Layer<SoraConnection.SoraConnection | RpcTransport.RpcTransport, Failure, Platform>
+    >()
+  })
+  it("with the development server beside it too, which its effects may use", () => {
+    const { signalingUrls: _, ...options } = base
+    type Three = Both | SoraServer.SoraServer
+    type Failures = Failure | SoraServer.SoraServerError
+    expectTypeOf(SoraServer.layerTest(options)).toEqualTypeOf<Layer.Layer<Three, Failures>>()
+    const granted = Effect.flatMap(SoraServer.SoraServer, () => restore)
+    expectTypeOf(SoraServer.layerTest({ ...options, metadata: token, onConnected: () => granted })).toEqualTypeOf<
+      Layer.Layer<Three, Failures | Expired | Lost, Tokens | Wanted>
     >()
   })
   it("has the errors of its effects, and needs what they need", () => {

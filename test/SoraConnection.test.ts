@@ -175,6 +175,29 @@ describe("a connection in memory", () => {
       })
     }))
 
+  it.effect("warns, once, of recvonly without audio and video, and of nothing else", () =>
+    Effect.gen(function*() {
+      const logged: Array<unknown> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        logged.push(logLevel, message)
+      })
+      const connect = (options: SoraConnection.TestOptions) =>
+        Effect.gen(function*() {
+          const next = yield* follow
+          yield* TestSora.use((sora) => sora.disconnect(new SocketLost({})))
+          yield* TestClock.adjust("1 second")
+          yield* next("Connected")
+        }).pipe(Effect.provide(layerTest({ reconnect: true, ...options })), Effect.provide(Logger.layer([logger])))
+      for (const role of ["sendrecv", "sendonly"] as const) yield* connect({ role, audio: false, video: false })
+      yield* connect({ role: "recvonly", audio: false })
+      yield* connect({ role: "recvonly", video: false })
+      assert.deepStrictEqual(logged, [])
+      yield* connect({ role: "recvonly", audio: false, video: false, metadata: "s3cret" })
+      assert.lengthOf(logged, 2)
+      assert.strictEqual(logged[0], "Warn")
+      assert.match(String(logged[1]), /recvonly without audio and video/)
+    }))
+
   it.effect("refuses options that do not fit, and handlers that are there twice", () =>
     Effect.gen(function*() {
       for (
@@ -346,6 +369,27 @@ describe("a connection that breaks", () => {
         assert.deepStrictEqual((yield* next("Disconnected")).reason, new SocketLost({}))
         assert.strictEqual((yield* Effect.flip(SoraRpc.SoraRpc.use((rpc) => rpc.call(Whoami))))._tag, "Disconnected")
       }).pipe(Effect.provide(layerTest({ handlers: [whoami] })))
+    }))
+
+  it.effect("ends for good where somebody ends it by the API before it is up", () =>
+    Effect.gen(function*() {
+      const { code, reason } = endedByApi
+      const refused = new SoraConnectionError.Refused({ code, reason })
+      let isEnded = false
+      const options = {
+        // Worth another attempt after a refusal, but not after this.
+        metadata: Effect.succeed("token"),
+        authenticate: () => isEnded ? Effect.fail(refused) : Effect.succeed({})
+      }
+      yield* Effect.gen(function*() {
+        const next = yield* follow
+        isEnded = true
+        yield* TestSora.use((sora) => sora.disconnect(new SocketLost({})))
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual((yield* next("Disconnected")).reason, endedByApi)
+      }).pipe(Effect.provide(layerTest({ ...options, reconnect: true })))
+      const first = Layer.build(layerTest({ ...options, retryConnect: true }))
+      assert.deepStrictEqual((yield* Effect.flip(Effect.scoped(first))).reason, refused)
     }))
 
   it.effect("cannot be made where the first connect is refused", () =>

@@ -45,14 +45,14 @@ const bundle = async (external: ReadonlyArray<RegExp>) => {
 }
 
 describe("the bundle of a page", { timeout: 60_000 }, () => {
-  it("is at most 30.5 kB without effect, and 77 kB with it", async () => {
+  it("is at most 30.5 kB without effect, and 77.5 kB with it", async () => {
     const ours = await bundle([/^effect(\/|$)/])
     const whole = await bundle([])
     assert.deepStrictEqual(whole.imports, [])
     // What was left out was there to be left out.
     assert.isAbove(whole.bytes, 2 * ours.bytes)
     assert.isAtMost(ours.bytes, 30_500, `${ours.bytes} bytes without effect`)
-    assert.isAtMost(whole.bytes, 77_000, `${whole.bytes} bytes with effect`)
+    assert.isAtMost(whole.bytes, 77_500, `${whole.bytes} bytes with effect`)
   })
 
   it("leaves out the methods, messages and checks that it does not need", async () => {

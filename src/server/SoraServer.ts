@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { ServicesOf } from "../internal/connection/model.ts"
 import * as Hop from "../internal/hop.ts"
 import * as Dispatcher from "../internal/rpc/dispatcher.ts"
 import * as NodeSora from "../node/NodeSora.ts"
@@ -307,10 +308,14 @@ export const layer = <R = never>(options?: Options<R>): Layer.Layer<SoraServer, 
  * @category layers
  * @since 0.1.0
  */
-export const layerTest = <R = never>(
-  connection: Omit<NodeSora.Options, "signalingUrls">,
+export const layerTest = <R = never, E = never, R2 = never, E2 = never, R3 = never>(
+  connection: Omit<NodeSora.Options<E, R2, E2, R3>, "signalingUrls">,
   server?: Options<R>
-): Layer.Layer<SoraServer | SoraRpc | SoraConnection, SoraServerError | SoraConnectionError, R> =>
-  Layer.unwrap(Effect.map(SoraServer, ({ url }) => NodeSora.layer({ ...connection, signalingUrls: [url] }))).pipe(
-    Layer.provideMerge(layer(server))
-  )
+): Layer.Layer<
+  SoraServer | SoraRpc | SoraConnection,
+  SoraServerError | SoraConnectionError | E | E2,
+  R | Exclude<ServicesOf<R2, R3>, SoraServer>
+> =>
+  Layer.unwrap(
+    Effect.map(SoraServer, ({ url }) => NodeSora.layer<E, R2, E2, R3>({ ...connection, signalingUrls: [url] }))
+  ).pipe(Layer.provideMerge(layer(server)))

@@ -9,6 +9,7 @@ import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { connect } from "../utils/connect.ts"
 import { type Ended, folder, linesOf, run, runBy, settled, start } from "./run.ts"
 
 const shown = ({ code, stderr, stdout }: Ended) => ({ code, stdout: settled(stdout), stderr: settled(stderr) })
@@ -21,6 +22,16 @@ const serving = Effect.gen(function*() {
 })
 
 const item = ["PutSignalingNotifyMetadataItem", "{\"key\":\"mood\",\"value\":\"busy\"}"]
+
+it.live("serve takes the settings of sora.conf", () =>
+  Effect.gen(function*() {
+    const flags = ["--default-ignore-disconnect-websocket", "--no-signaling-notify-metadata-ext"]
+    const served = yield* start(["serve", "--port", "0", ...flags])
+    const [, url] = yield* served.written("stdout", /"url":"(ws:[^"]+)"/)
+    const { connection, rpc } = yield* connect({ url: url! })
+    assert.isTrue((yield* connection.offer).ignoreDisconnectWebsocket)
+    assert.notInclude((yield* rpc.methods).join(), "Metadata")
+  }), 60_000)
 
 describe("against serve", { concurrent: false, timeout: 180_000 }, () => {
   it.live("each command has its output and its exit code", ({ expect }) =>

@@ -269,6 +269,30 @@ describe("the server ends it", () => {
       }))
   }
 
+  it.live("by a close message, which is not answered, and everything is closed at once", () =>
+    Effect.gen(function*() {
+      const isSwitched = yield* Deferred.make<void>()
+      const { channels, url } = yield* ScriptedPeer.make(
+        { sections: [], labels: ["signaling", "rpc"] },
+        ({ channels, send }) =>
+          Effect.gen(function*() {
+            send({ type: "switched", ignore_disconnect_websocket: false })
+            yield* Deferred.await(isSwitched)
+            channels[0]!.send(JSON.stringify({ type: "close", code: 1000, reason: "DISCONNECTED-API" }))
+            yield* Effect.never
+          })
+      )
+      const answers: Array<string> = []
+      channels[0]!.onMessage.subscribe((message) => answers.push(String(message)))
+      const { connection } = yield* connect({ url, disconnectTimeout: "1 hour" })
+      yield* switched(connection)
+      yield* Deferred.succeed(isSwitched, undefined)
+      assert.deepInclude(yield* reasonOf(connection), { _tag: "ServerClosed", code: 1000, reason: "DISCONNECTED-API" })
+      // This server closes nothing.
+      yield* Effect.forEach(channels, ScriptedPeer.whenClosed)
+      assert.deepStrictEqual(answers, [])
+    }))
+
   it.live("after its lifetime, without a WebSocket by then", () =>
     Effect.gen(function*() {
       const server = yield* SoraServer.make({

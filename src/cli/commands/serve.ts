@@ -71,6 +71,15 @@ export const serve = Command.make(
       "default-data-channel-signaling",
       "Signaling moves to the DataChannels for clients that do not say whether it should"
     ),
+    defaultIgnoreDisconnectWebsocket: Flags.bool(
+      "default-ignore-disconnect-websocket",
+      "The WebSocket may go then, for clients that do not say whether it may"
+    ),
+    signalingNotifyMetadataExt: Flags.bool(
+      "signaling-notify-metadata-ext",
+      "What RPC writes as metadata is a store of its own, as in sora.conf; --no-signaling-notify-metadata-ext turns it off",
+      true
+    ),
     ignoreDisconnectWebsocket: Flags.bool(
       "ignore-disconnect-websocket",
       "Let the WebSocket go once signaling is on the DataChannels"

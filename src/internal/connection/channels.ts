@@ -35,9 +35,11 @@ export interface Channels {
   readonly release: () => void
 }
 
-/** What the server's SDP allows, in bytes (RFC 8841: 65,536 when it does not say, 0 is no limit). */
-const maxMessageBytes = ({ sdp }: Signaling.Offer) =>
-  Number(/^a=max-message-size:(\d+)/m.exec(sdp)?.[1] ?? 65_536) || Channel.MaxMessageBytes
+/** What Sora takes and its SDP allows, in bytes (RFC 8841: 65,536 when it does not say, 0 is no limit). */
+const maxMessageBytes = ({ sdp }: Signaling.Offer) => {
+  const allowed = Number(/^a=max-message-size:(\d+)/m.exec(sdp)?.[1] ?? 65_536) || Infinity
+  return Math.min(allowed, Channel.MaxMessageBytes)
+}
 
 /** @internal */
 export const make = (options: {

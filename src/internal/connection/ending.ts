@@ -3,7 +3,7 @@
  * is let go (`sora-protocol.md` section 2.16).
  */
 import * as Duration from "effect/Duration"
-import type { DisconnectReason } from "../../DisconnectReason.ts"
+import type { DisconnectReason, ServerClosed } from "../../DisconnectReason.ts"
 import { ConnectionLost, Refused, type SoraConnectionErrorReason } from "../../SoraConnectionError.ts"
 import { DisconnectMessageReason as Reason } from "../protocol.ts"
 import {
@@ -79,6 +79,19 @@ export const whileEnding = (state: State, event: Event): Step => {
   }
 }
 
+const atOnce = (state: State, reason: DisconnectReason, told: Command): Step =>
+  stay({ ...state, phase: { _tag: "Ended", reason } }, told, { _tag: "Release" })
+
+/**
+ * The server has said `close`, which is not answered: the official SDK closes
+ * everything at once. The WebSocket's own Close is another end, which a server
+ * may not know of on the DataChannels.
+ *
+ * @internal
+ */
+export const endByMessage = (state: State, reason: ServerClosed): Step =>
+  isOver(state) ? stay(state) : atOnce(state, reason, { _tag: "End", reason, error: errorOf(reason) })
+
 /**
  * Before the connection is made its end is the failure of connecting, so
  * `error` says it more exactly.
@@ -89,7 +102,7 @@ export const end = (task: Task, state: State, reason: DisconnectReason, error = 
   if (isOver(state)) return stay(state)
   const told: Command = { _tag: "End", reason, error }
   const said = goodbye(state, reason)
-  if (said === undefined) return stay({ ...state, phase: { _tag: "Ended", reason } }, told, { _tag: "Release" })
+  if (said === undefined) return atOnce(state, reason, told)
   const patience = state.phase._tag === "Connected"
     ? task.disconnectTimeout
     : Duration.min(task.disconnectTimeout, EarlyPatience)

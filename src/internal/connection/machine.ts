@@ -21,7 +21,7 @@ import {
 import * as Signaling from "../../Signaling.ts"
 import { ConnectTimeout, type SoraConnectionErrorReason, TooManyRedirects } from "../../SoraConnectionError.ts"
 import { MaxSignalingBytes, tooLong } from "../limits.ts"
-import { end, whileEnding } from "./ending.ts"
+import { end, endByMessage, whileEnding } from "./ending.ts"
 import {
   and,
   type Event,
@@ -159,7 +159,7 @@ const onMessage = (
       return and(stay({ ...state, switched: { ignoreSocket } }), checkSwitched)
     }
     case "close":
-      return end(task, state, new ServerClosed({ code: message.code, reason: message.reason ?? "" }))
+      return endByMessage(state, new ServerClosed({ code: message.code, reason: message.reason ?? "" }))
     case "unknown":
       return stay(state, {
         _tag: "Log",

@@ -134,6 +134,8 @@ export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
 
       const listed = () => {
         if (isListed) return
+        // Where nothing is told of it, what is pushed of it still counts.
+        if (self !== undefined) add(self.connectionId, {}, false)
         isListed = true
         tell()
       }
@@ -184,17 +186,19 @@ export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
           else set(change.to(member))
         },
         end: ticks.end,
-        members: Effect.suspend(() => {
+        members: Effect.suspend(function look(): Effect.Effect<Members> {
           if (isListed) return Effect.succeed(current())
           if (!isUp()) return Effect.succeed(last ?? current())
           const waitingFor = self
           return changes.pipe(
             Stream.runHead,
             Effect.timeoutOption(ListGrace),
-            Effect.map(() => {
+            Effect.flatMap(() => {
+              // It broke meanwhile.
+              if (self !== waitingFor) return look()
               // None came: there will be none, and nobody else needs to wait for it.
-              if (self === waitingFor) listed()
-              return current()
+              listed()
+              return Effect.succeed(current())
             })
           )
         }),

@@ -14,6 +14,7 @@ import {
   NotOpen,
   type Options,
   ReceiveOnly,
+  Unavailable,
   UnknownLabel
 } from "../../SoraMessaging.ts"
 import { Disconnected, InvalidOptions } from "../../SoraRpcError.ts"
@@ -117,11 +118,16 @@ export const make = Effect.fnUntraced(function*(
     for (const { resume } of waiting) isolated(() => resume(exit))
   }
 
-  const send = (line: Line, data: string | Uint8Array, whenDisconnected: Options["whenDisconnected"]) =>
+  const send = (line: Line, data: string | Uint8Array, { maxQueued = 65_536, whenDisconnected }: Options) =>
     Effect.callback<void, MessagingError | Disconnected>((resume) => {
       const reason = ended ?? (whenDisconnected === "fail" ? brokenBy : undefined)
       if (reason !== undefined) return resume(Exit.fail(new Disconnected({ reason })))
       if (line.waiting.size === 0 && isReady(line)) return resume(handOver(line, data))
+      const { size } = line.waiting
+      if (size >= maxQueued) {
+        const detail = `${size} messages wait to be sent already`
+        return resume(Exit.fail(refused(line.label, new Unavailable({ detail }))))
+      }
       const waiting: Waiting = { data, resume }
       line.waiting.add(waiting)
       return Effect.sync(() => line.waiting.delete(waiting))
@@ -163,14 +169,17 @@ export const make = Effect.fnUntraced(function*(
       if (line === undefined) {
         return Effect.fail(refused(label, new UnknownLabel({ labels: Array.from(lines.keys()) })))
       }
+      if (!((options.maxQueued ?? 1) >= 1)) {
+        return Effect.die(new InvalidOptions({ issue: "maxQueued: expected a number of at least 1" }))
+      }
       return Effect.succeed({
         label,
         messages: line.messages.stream,
-        send: (data) =>
+        send: (data: string | Uint8Array) =>
           typeof data !== "string" && !(data instanceof Uint8Array)
             ? Effect.die(new InvalidOptions({ issue: "data: expected a text or a Uint8Array" }))
             : line.isSendable
-            ? send(line, data, options.whenDisconnected)
+            ? send(line, data, options)
             : Effect.fail(refused(label, new ReceiveOnly()))
       })
     }

@@ -58,6 +58,11 @@ const describe = (error: unknown): string =>
 
 const tellFailed = (error: unknown) => reported(Effect.logDebug(`attempt to connect failed: ${describe(error)}`))
 
+/** Section 2.11: the vendor's tests saw Sora refuse it (4490 `INVALID-MESSAGE`). */
+const unverified = reported(Effect.logWarning(
+  "recvonly without audio and video is a connection that Sora probably refuses: for RPC alone, let role be sendonly"
+))
+
 /** What a page has, and Node has not. */
 interface Platform {
   readonly check: ConnectOptions.Check
@@ -87,6 +92,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
 > {
   yield* check(options)
   const { maxInFlight } = yield* PeerConnection
+  if (options.role === "recvonly" && options.audio === false && options.video === false) yield* unverified
   const schedule = scheduleOf(options.reconnect)
   const retrySchedule = scheduleOf(options.retryConnect)
   const scope = yield* Effect.scope
@@ -162,8 +168,10 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
 
   const isWorthwhile = (error: SoraConnectionError | E | E2): boolean => {
     if (!(error instanceof SoraConnectionError)) return true
+    // Somebody may end it before it is up, too.
+    const last = lastReason(error)
+    if (last !== undefined && isFinal(last)) return false
     const { reason } = error
-    if (reason._tag === "ConnectionLost") return !isFinal(reason.reason)
     // Another token may be taken, but not another `connect`.
     const mayChange = Effect.isEffect(options.metadata) && reason._tag === "Refused" &&
       reason.reason !== CloseReason.InvalidMessage

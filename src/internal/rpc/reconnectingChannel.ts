@@ -46,14 +46,18 @@ export const make = (isFinal: (reason: DisconnectReason) => boolean): Reconnecti
   }
   const attach = (next: RpcChannel = none) => {
     const last = current
+    let endedBy: DisconnectReason | undefined
     detach = next.listenUnsafe({
       ...core,
       onEnd: (reason) => {
+        endedBy = reason
         if (current === next) interrupt(reason)
       }
     })
     current = next
     brokenBy = undefined
+    // It was up, and has ended since: it has said so at once, before it was the current one.
+    if (endedBy !== undefined) return interrupt(endedBy)
     // What was sent over another channel is not answered any more.
     if (last !== interrupted && last !== none) core.onInterrupted(new ChannelClosed({ label: "rpc" }))
     core.onWritable()

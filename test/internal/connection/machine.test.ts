@@ -273,6 +273,8 @@ describe("being there", () => {
 describe("the end", () => {
   /** Section 2.16: what is said, on which way, in each state. */
   const closeOf1000 = new DisconnectReason.ServerClosed({ code: 1000, reason: "" })
+  const needed = [...connected, message({ type: "switched" })]
+  const saysClose = { type: "close", code: 1000, reason: "DISCONNECTED-API" }
   const cases: ReadonlyArray<readonly [string, ReadonlyArray<Event>, Event, ReadonlyArray<unknown>]> = [
     ["released before the offer", [socketOpen()], new DisconnectReason.Released(), []],
     ["released", connected, new DisconnectReason.Released(), ["NO-ERROR", "websocket"]],
@@ -295,6 +297,10 @@ describe("the end", () => {
         signaling
       ]
     ],
+    ["the server says close on the WebSocket", connected, message(saysClose), []],
+    ["the server says close, switched", [...connected, message(switched)], onChannel("signaling", saysClose), []],
+    ["the server says close, switched and the WebSocket needed", needed, onChannel("signaling", saysClose), []],
+    ["the server says close on the WebSocket, switched and needed", needed, message(saysClose), []],
     ["a channel closes and there is no WebSocket", [...connected, message(switched)], closed("notify"), [
       "NO-ERROR",
       signaling,
@@ -320,6 +326,12 @@ describe("the end", () => {
       // Without a goodbye there is nothing to wait for.
       assert.strictEqual(it.phase(), said.length === 0 ? "Ended" : "Ending")
       assert.lengthOf(it.of("End"), 1)
+      // The rest of what a server does to end a connection: nothing is said to that either.
+      if (said.length > 0) return
+      it.post(socketEnded(closeOf1000), ...channels.map(closed))
+      assert.deepStrictEqual(it.of("Send").filter(({ message }) => message.type === "disconnect"), [])
+      assert.lengthOf(it.of("End"), 1)
+      assert.lengthOf(it.of("Release"), 1)
     })
   }
 

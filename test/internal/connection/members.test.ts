@@ -265,6 +265,32 @@ describe("members", () => {
       assert.deepStrictEqual(JSON.stringify(metadata), "{\"__proto__\":{\"a\":1}}")
     }))
 
+  it.effect("have one's own metadata where nothing but pushes is told", () =>
+    Effect.gen(function*() {
+      const roster = yield* Members.make(() => true)
+      roster.begin(offer("ME"))
+      roster.push(put("ME", { metadata: { a: 1 } }))
+      const first = yield* Effect.forkChild(roster.members, { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual((yield* Fiber.join(first)).get("ME")?.metadata, { a: 1 })
+      roster.push(put("ME", { key: "b", value: 2 }))
+      assert.deepStrictEqual((yield* roster.members).get("ME")?.metadata, { a: 1, b: 2 })
+    }))
+
+  it.effect("of a connection that breaks while its list is waited for are those known before", () =>
+    Effect.gen(function*() {
+      let isUp = true
+      const roster = yield* Members.make(() => isUp)
+      roster.begin(offer("ME"))
+      roster.notify(created("ME", { data: [{ connectionId: "A" }] }))
+      roster.begin(offer("ME2"))
+      const waiting = yield* Effect.forkChild(roster.members, { startImmediately: true })
+      isUp = false
+      roster.begin(offer("ME3"))
+      yield* TestClock.adjust("1 second")
+      assert.hasAllKeys(entries(yield* Fiber.join(waiting)), ["A", "ME"])
+    }))
+
   it.effect("who never came and never left are forgotten", () =>
     Effect.gen(function*() {
       const roster = yield* Members.make(() => true)

@@ -116,6 +116,51 @@ describe("sending", () => {
       assert.deepStrictEqual(texts(connection.chat), ["1", "2", "3", "4"])
     }))
 
+  it.effect("holds so many messages and no more, of all who send on the label", () =>
+    Effect.gen(function*() {
+      const { connect, messaging } = yield* make
+      const connection = connect()
+      const chat = yield* messaging.of("#chat", { maxQueued: 2 })
+      const isFull = (error: unknown) =>
+        assert.strictEqual(String((error as Error).message), "#chat: 2 messages wait to be sent already")
+      connection.chat.bufferedAmount = 65_536
+      const waiting = yield* Effect.forEach(["1", "2"], (text) => fork(chat.send(text)))
+      const error = yield* Effect.flip(chat.send("3"))
+      assert.isTrue(error._tag === "MessagingError" && error.reason._tag === "Unavailable")
+      isFull(error)
+      messaging.interrupt(lost)
+      yield* Fiber.joinAll(waiting)
+      yield* Effect.forEach(["4", "5"], (text) => fork(chat.send(text)))
+      isFull(yield* Effect.flip(chat.send("6")))
+      const next = connect()
+      assert.deepStrictEqual(texts(next.chat), ["4", "5"])
+      yield* chat.send("7")
+      assert.deepStrictEqual(texts(next.chat), ["4", "5", "7"])
+      for (const bad of [0, NaN, -1]) {
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(messaging.of("#chat", { maxQueued: bad }))))
+      }
+    }))
+
+  it.effect("holds 65,536 messages by default", () =>
+    Effect.gen(function*() {
+      const { chat, connect } = yield* make
+      connect().chat.bufferedAmount = 65_536
+      yield* Effect.forEach(Array.from({ length: 65_536 }), () => fork(chat.send("x")), { discard: true })
+      const error = yield* Effect.flip(chat.send("x"))
+      assert.isTrue(error._tag === "MessagingError" && error.reason._tag === "Unavailable")
+    }))
+
+  it.effect("takes no more bytes than Sora does, whatever the SDP allows", () =>
+    Effect.gen(function*() {
+      const { chat, connect } = yield* make
+      for (const allowed of ["0", "1073741823"]) {
+        connect({}, ["#chat"], `a=max-message-size:${allowed}\r\n`)
+        const error = yield* Effect.flip(chat.send(new Uint8Array(262_145)))
+        assert.strictEqual(error.message, "#chat: the frame has 262145 bytes, the limit is 262144")
+        yield* chat.send(new Uint8Array(262_144))
+      }
+    }))
+
   it.effect("fails with what is wrong, and says the label", () =>
     Effect.gen(function*() {
       const { chat, connect, messaging } = yield* make

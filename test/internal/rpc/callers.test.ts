@@ -7,6 +7,7 @@ import { Cause, Duration, Effect, Exit, Fiber, Layer, Schema, SchemaGetter, Scop
 import { DisconnectReason, RpcChannel, RpcTransport, SoraMethod, SoraRpc, SoraRpcError } from "effect-sora-rpc"
 import { TestClock } from "effect/testing"
 import { deflateSync } from "node:zlib"
+import * as Channel from "../../../src/internal/rpc/channel.ts"
 import * as Client from "../../../src/internal/rpc/client.ts"
 import * as ReconnectingChannel from "../../../src/internal/rpc/reconnectingChannel.ts"
 import { FakeDataChannel } from "../../utils/fakeDataChannel.ts"
@@ -169,6 +170,26 @@ describe("a connection without an rpc channel, one of several", () => {
   })
   const unavailable = (error: { readonly _tag: string }) =>
     assert.isTrue(error instanceof SoraRpcError.RpcError && error.reason._tag === "Unavailable")
+
+  it.effect("one that has ended by the time it is attached: calls that waited learn why", () =>
+    Effect.gen(function*() {
+      const { client, reconnecting } = yield* make()
+      const waiting = yield* fork(Effect.flip(client.call("m", undefined, undefined)))
+      const { end, ends } = Channel.makePair()
+      const reason = new DisconnectReason.SocketLost({})
+      end(reason)
+      reconnecting.attach(ends[0])
+      assert.deepStrictEqual(yield* Fiber.join(waiting), new SoraRpcError.Disconnected({ reason }))
+      // The next one is waited for.
+      const patient = yield* fork(client.call("m", undefined, undefined))
+      const [next, far] = Channel.makePair().ends
+      far.listenUnsafe({
+        onFrame: (frame) =>
+          void far.sendUnsafe(JSON.stringify({ jsonrpc: "2.0", id: JSON.parse(frame).id, result: "next" }))
+      })
+      reconnecting.attach(next)
+      assert.strictEqual(yield* Fiber.join(patient), "next")
+    }))
 
   it.effect("calls fail with Unavailable, those that waited for it too, and work when a later one has it", () =>
     Effect.gen(function*() {

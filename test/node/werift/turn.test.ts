@@ -36,6 +36,21 @@ describe("asking TURN servers", () => {
     await peer.close()
   })
 
+  it("one that takes the connection and ends it before it grants a relay is not waited for", async () => {
+    const tcp = createServer((socket) => socket.once("data", () => socket.end()))
+    await new Promise<void>((resolve) => tcp.listen(0, "127.0.0.1", resolve))
+    const url = `turn:127.0.0.1:${(tcp.address() as { port: number }).port}?transport=tcp`
+    const started = performance.now()
+    const { errors, peer } = await gathering([url])
+    await peer.gathered
+    assert.isBelow(performance.now() - started, 5_000)
+    assert.deepStrictEqual(errors.map(({ errorCode, errorText, url }) => ({ errorCode, errorText, url })), [
+      { errorCode: 701, errorText: "it closed the connection", url }
+    ])
+    await peer.close()
+    tcp.close()
+  })
+
   it("a peer that is closed asks nobody any more", async () => {
     const udp = createSocket("udp4")
     await new Promise<void>((resolve) => udp.bind(0, "127.0.0.1", resolve))

@@ -221,9 +221,12 @@ const ask = async (
     isLate = true
     void close()
   }, GrantMillis)
+  const gone = new Promise<never>((_, reject) => {
+    socket.onEnd = () => reject(new Error("it closed the connection"))
+  })
   try {
-    turn.server = await socket.opened
-    await turn.connectionMade()
+    turn.server = await Promise.race([socket.opened, gone])
+    await Promise.race([turn.connectionMade(), gone])
     const protocol = new StunOverTurnProtocol(turn)
     protocol.sendData = (data, to) => turn.sendData(data, to).catch(() => {})
     if (!onRelay(protocol, server)) await close()
