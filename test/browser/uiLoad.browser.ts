@@ -335,6 +335,7 @@ describe("the page under load", () => {
           assert.isAtMost(server[1]! - server[0]!, 10)
         })
       }).pipe(Effect.scoped),
-    240_000
+    // For what hangs, not for what is slow: beside much else it takes some minutes.
+    600_000
   )
 })
