@@ -84,7 +84,13 @@ try {
   if (pageFiles.length !== page.length) {
     throw new Error(`the page's files are not in the tarball, or more: ${pageFiles.join(", ")}`)
   }
-  log(`of which the page: ${sizeOf(page)} bytes, ${sizeOf(page.map((file) => gzipSync(file)))} gzipped`)
+  const sizes = [sizeOf(page), sizeOf(page.map((file) => gzipSync(file))), packed.size].map((bytes) => bytes / 1000)
+  log(`of which the page: ${sizes[0]} kB, ${sizes[1]} gzipped`)
+  const said = /The page is ([\d.]+) kB, ([\d.]+) kB gzipped, and the package ([\d.]+) kB/
+    .exec(readFileSync(join(root, "docs/ui.md"), "utf8"))?.slice(1).map(Number) ?? []
+  if (!sizes.every((size, i) => Math.abs(size / said[i]! - 1) < 0.15)) {
+    throw new Error(`docs/ui.md says of these sizes, and of the package's ${sizes[2]} kB: ${said.join(", ")}`)
+  }
 
   log(run(join(bin, "publint"), ["--strict", tarball], root).trim())
   log(run(join(bin, "attw"), ["--profile", "esm-only", tarball], root).trim())

@@ -89,6 +89,10 @@ layer(Live, { excludeTestServices: true, timeout: "60 seconds" })("the page", (i
         await page.getByLabel("drop", { exact: true }).fill("1")
         await page.getByRole("button", { name: "Apply" }).click()
         await page.getByText("Done: Faults").waitFor()
+        await show(page, "Timeline")
+        await show(page, "Now")
+        await page.getByText("Faults ●").click()
+        assert.strictEqual(await page.getByLabel("drop", { exact: true }).inputValue(), "1")
       })
       const call = rpc.call(SoraMethod.PutSignalingNotifyMetadataItem, { key: "a", value: 1 }, {
         timeout: "300 millis"
@@ -99,6 +103,16 @@ layer(Live, { excludeTestServices: true, timeout: "60 seconds" })("the page", (i
         await page.getByText("Done: No faults").waitFor()
       })
       yield* call
+      // Those that a program asks for stand in the form too.
+      const { setFaults } = yield* SoraServer.SoraServer
+      yield* setFaults({ seed: 11 })
+      yield* wait(() =>
+        page.waitForFunction(() =>
+          Array.from(document.querySelectorAll("details input"), (input) => (input as HTMLInputElement).value)
+            .includes("11")
+        )
+      )
+      yield* setFaults({})
 
       yield* wait(async () => {
         await page.getByRole("button", { name: "Disconnect", exact: true }).click()

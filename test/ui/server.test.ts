@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -192,11 +193,20 @@ layer(Live, { excludeTestServices: true })("SoraServerUi", (it) => {
         name: "GetRoomInfo",
         form: { _tag: "Group", members: [{ name: "room_id", optional: false, field: { _tag: "Text" } }] }
       })
-      assert.deepStrictEqual(info.faults, { delay: 2000, delayRate: 0 })
       const bad = yield* Effect.flip(ui.SetFaults({ faults: { dorp: 1 } }))
       assert.include(bad.message, "dorp")
-      yield* ui.SetFaults({ faults: { delay: 2000, delayRate: 0, seed: 7 } })
-      assert.deepStrictEqual((yield* ui.Info()).faults, { delay: 2000, delayRate: 0, seed: 7 })
+    }).pipe(Effect.scoped))
+
+  it.effect("tells what goes wrong on purpose, whoever changes it", () =>
+    Effect.gen(function*() {
+      const server = yield* SoraServer.SoraServer
+      const [one, other] = [yield* uiClient, yield* uiClient]
+      const told = yield* Stream.toQueue(one.Faults(), { capacity: "unbounded" })
+      assert.deepStrictEqual(yield* Queue.take(told), { delay: 2000, delayRate: 0 })
+      yield* other.SetFaults({ faults: { delay: 2000, delayRate: 0, seed: 7 } })
+      assert.deepStrictEqual(yield* Queue.take(told), { delay: 2000, delayRate: 0, seed: 7 })
+      yield* server.setFaults({ delay: "1 second", delayRate: 0 })
+      assert.deepStrictEqual(yield* Queue.take(told), { delay: 1000, delayRate: 0 })
     }).pipe(Effect.scoped))
 
   it.effect("does what it is asked to", () =>

@@ -2,6 +2,8 @@
  * The server's side of the timeline: what is kept, joined and handed out.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { disconnectedApi } from "../../src/server/internal/ends.ts"
 import type { Member } from "../../src/server/internal/member.ts"
 import * as Tap from "../../src/server/internal/tap.ts"
@@ -117,6 +119,21 @@ describe("timeline", () => {
     const { entries, lost } = timeline.after(0)
     assert.strictEqual(entries.length, 1)
     assert.strictEqual(lost, 40 - Math.floor(Timeline.MaxCharacters / (text.length + 200)))
+  })
+
+  it("holds no message that it has forgotten", async () => {
+    setFlagsFromString("--expose-gc")
+    const collect = runInNewContext("gc") as () => void
+    const { tap, timeline } = make()
+    const line = tap.line()
+    const say = () => line.message("sent", "websocket", undefined, `"${"x".repeat(1024 * 1024)}"`)
+    say()
+    const first = new WeakRef(timeline.after(0).entries[0]!)
+    for (let i = 0; i < 20; i++) say()
+    // What a reference was asked for is held until the turn is over.
+    await new Promise((resolve) => setImmediate(resolve))
+    collect()
+    assert.isUndefined(first.deref())
   })
 
   it("does not remember requests without end, nor those of connections that are over", () => {

@@ -19,6 +19,7 @@ import type { Timeline } from "./timeline.ts"
 /** How often a page is told what is new. */
 const TimelineEvery = "50 millis"
 const ConnectionsEvery = "250 millis"
+const FaultsEvery = ConnectionsEvery
 const FiguresEvery = "1 second"
 
 /** Connections in one message. */
@@ -126,6 +127,16 @@ const plain = (faults: SoraFaults.Faults): Schema.JsonObject =>
     })
   )
 
+const watchFaults = ({ faults }: Inside) => {
+  let told: SoraFaults.Faults | undefined
+  return watch(FaultsEvery, () => {
+    const now = faults()
+    if (now === told) return { news: undefined, more: false }
+    told = now
+    return { news: plain(now), more: false }
+  })
+}
+
 export const layer = (parts: {
   readonly server: SoraServer["Service"]
   readonly inside: Inside
@@ -138,10 +149,10 @@ export const layer = (parts: {
       Effect.sync(() => ({
         version: Version,
         signalingUrl: server.url,
-        methods: inside.methods.map(methodOf),
-        faults: plain(inside.faults())
+        methods: inside.methods.map(methodOf)
       })),
     Connections: () => watchConnections(inside),
+    Faults: () => watchFaults(inside),
     Timeline: ({ after }) => watchTimeline(timeline, after),
     Figures: () => watchFigures(figures),
     Disconnect: ({ channelId, connectionId }) =>

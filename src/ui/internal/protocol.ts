@@ -24,9 +24,7 @@ export type Method = typeof Method.Type
 export const Info = Schema.Struct({
   version: Schema.String,
   signalingUrl: Schema.String,
-  methods: Schema.Array(Method),
-  /** What goes wrong on purpose, as `SoraFaults` has it. */
-  faults: Schema.JsonObject
+  methods: Schema.Array(Method)
 })
 export type Info = typeof Info.Type
 
@@ -142,6 +140,8 @@ const onConnection = { connectionId: Schema.String }
 export class Protocol extends RpcGroup.make(
   Rpc.make("Info", { success: Info }),
   Rpc.make("Connections", { success: Connections, stream: true }),
+  /** What goes wrong on purpose, as `SoraFaults` has it: now, and whenever somebody changes it. */
+  Rpc.make("Faults", { success: Schema.JsonObject, stream: true }),
   /** From the first one that is kept, or those after `after`. */
   Rpc.make("Timeline", { payload: { after: Schema.Int }, success: Entries, stream: true }),
   /** The last minutes, then each second as it ends. */

@@ -60,7 +60,7 @@ const sizeOf = (entry: Entry): number => EntryCharacters + (entry._tag === "Mess
 /** `now` in milliseconds since the epoch, with a fraction. */
 export const make = (now: () => number, figures: Figures): Timeline => {
   // A queue whose beginning moves, so that forgetting the oldest costs nothing.
-  let kept: Array<Entry> = []
+  let kept: Array<Entry | undefined> = []
   let first = 0
   let characters = 0
   let count = 0
@@ -69,7 +69,11 @@ export const make = (now: () => number, figures: Figures): Timeline => {
   const add = (entry: Entry) => {
     kept.push(entry)
     characters += sizeOf(entry)
-    while (kept.length - first > MaxEntries || characters > MaxCharacters) characters -= sizeOf(kept[first++]!)
+    while (kept.length - first > MaxEntries || characters > MaxCharacters) {
+      characters -= sizeOf(kept[first]!)
+      // Its place stays until the queue is moved up, the message does not.
+      kept[first++] = undefined
+    }
     if (first > MaxEntries) {
       kept = kept.slice(first)
       first = 0

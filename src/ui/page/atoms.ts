@@ -3,6 +3,7 @@
  * watches one.
  */
 import { Atom, AtomRegistry } from "effect/reactivity"
+import type * as Schema from "effect/Schema"
 import { useLayoutEffect, useReducer } from "preact/hooks"
 import type { Connection, Info, Second } from "../internal/protocol.ts"
 import { isLanguage, type Language, languages, type Texts } from "./texts.ts"
@@ -69,6 +70,7 @@ export type Status = "connecting" | "online" | "offline"
 export const status = state<Status>("connecting")
 export const info = state<Info | undefined>(undefined)
 export const connections = state<ReadonlyMap<string, Connection>>(new Map())
+export const faults = state<Schema.JsonObject>({})
 export const seconds = state<ReadonlyArray<Second>>([])
 
 /** What was done last, or why not; read out by screen readers. */

@@ -2,7 +2,7 @@
  * What goes wrong on purpose, as `SoraFaults` has it.
  */
 import { useEffect, useState } from "preact/hooks"
-import { info, useAtom, useTexts } from "./atoms.ts"
+import { faults as current, useAtom, useTexts } from "./atoms.ts"
 import { Button, TextInput } from "./parts.tsx"
 import { act, say } from "./server.ts"
 
@@ -27,17 +27,15 @@ const times = { delay: "delayMillis", lifeMax: "lifeMaxMillis" } as const
 
 export const Faults = () => {
   const texts = useTexts()
-  const about = useAtom(info)
+  const now = useAtom(current)
   const [fields, setFields] = useState<Readonly<Record<string, string>>>({})
   useEffect(() => {
     setFields(
       Object.fromEntries(
-        Object.entries(about?.faults ?? {}).map((
-          [name, value]
-        ) => [name, typeof value === "string" ? value : JSON.stringify(value)])
+        Object.entries(now).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)])
       )
     )
-  }, [about])
+  }, [now])
 
   const apply = (given: Readonly<Record<string, string>>, what: string) => {
     const faults: Record<string, number | string> = {}
@@ -67,9 +65,7 @@ export const Faults = () => {
     <details class="panel">
       <summary>
         {texts.faults}
-        {Object.entries(fields).some(([name, text]) => name !== "seed" && Number(text) !== 0 && text !== "")
-          ? " ●"
-          : ""}
+        {Object.entries(now).some(([name, value]) => name !== "seed" && value !== 0) ? " ●" : ""}
       </summary>
       <p>{texts.faultsHelp}</p>
       <form

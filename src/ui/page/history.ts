@@ -70,7 +70,7 @@ export class History {
       if (entry._tag === "Opened") {
         this.#lines.set(entry.line, entry)
         if (this.#lines.size > MaxLines) this.#lines.delete(this.#lines.keys().next().value!)
-        named = true
+        named ||= this.#isOf(entry)
       }
       if (entry._tag === "Message" && entry.replyTo !== undefined && entry.replyTo >= this.#entries[0]!.seq) {
         this.#answers.set(entry.replyTo, entry)
@@ -78,8 +78,8 @@ export class History {
       if (this.#fits(entry)) this.#shown.push(entry)
     }
     this.#trim()
-    // What came before the id is let through now.
-    if (named && this.#filter.connection !== "") this.filter(this.#filter)
+    // What came before the ids is let through now: all is looked through for ids that fit alone, not whoever comes.
+    if (named) this.filter(this.#filter)
   }
 
   /** In larger steps, because each moves all that is left. */
@@ -113,12 +113,17 @@ export class History {
     this.#lost = 0
   }
 
+  /** Whether it is of a connection that is asked for by name. */
+  #isOf(entry: Entry): boolean {
+    const { connection } = this.#filter
+    if (connection === "") return false
+    const { channelId, clientId, connectionId } = this.idsOf(entry)
+    return [connectionId, clientId, channelId].some((id) => id?.includes(connection))
+  }
+
   #fits(entry: Entry): boolean {
     const { connection, errorsOnly, label, name } = this.#filter
-    if (connection !== "") {
-      const { channelId, clientId, connectionId } = this.idsOf(entry)
-      if (![connectionId, clientId, channelId].some((id) => id?.includes(connection))) return false
-    }
+    if (connection !== "" && !this.#isOf(entry)) return false
     if (entry._tag !== "Message") return label === "" && name === "" && !errorsOnly
     if (errorsOnly && !entry.error) return false
     if (label !== "" && (entry.label ?? entry.transport) !== label) return false

@@ -124,6 +124,8 @@ export const asCommand = (asked: Asked, to: {
     quoted(to.channelId),
     "--role",
     to.role,
+    // As the page asks for it: the command asks by itself only where Sora takes no connection without.
+    ...(to.role === "sendrecv" && !to.simulcast && !to.spotlight ? ["--media"] : []),
     ...(to.simulcast ? ["--simulcast"] : []),
     ...(to.spotlight ? ["--spotlight"] : []),
     ...(timeout === undefined || notification ? [] : ["--timeout", quoted(`${timeout} seconds`)])

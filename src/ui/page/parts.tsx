@@ -228,8 +228,10 @@ export const VirtualList = <A extends object>(props: {
     choose(to)
   }
 
-  const first = Math.max(0, Math.floor(top / RowHeight) - Spare)
-  const last = Math.min(items.length, Math.ceil((top + height) / RowHeight) + Spare)
+  // Where it will be scrolled to: drawn for where it was, all rows would be drawn again a moment later.
+  const seen = props.follow === true && atEnd.current ? Math.max(0, items.length * RowHeight - height) : top
+  const first = Math.max(0, Math.floor(seen / RowHeight) - Spare)
+  const last = Math.min(items.length, Math.ceil((seen + height) / RowHeight) + Spare)
   return (
     <div
       ref={box}

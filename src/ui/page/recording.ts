@@ -10,11 +10,19 @@ import type { Entry } from "../internal/protocol.ts"
 
 const isObject = Schema.is(Schema.JsonObject)
 
+/** What may be a secret in what a client sent for its authentication, as far as its `connect` is among the messages. */
+const secretsOf = (entries: ReadonlyArray<Entry>): ReadonlyArray<string> =>
+  entries.flatMap((entry) => {
+    if (entry._tag !== "Message" || entry.direction !== "received" || entry.name !== "connect") return []
+    const { metadata } = JSON.parse(entry.text) as { readonly metadata?: unknown }
+    return typeof metadata === "string" ? [metadata] : Redact.secretsIn(metadata)
+  })
+
 const flipped = { received: "sent", sent: "received" } as const
 
 export const recordingOf = (entries: ReadonlyArray<Entry>): string => {
   const begun = entries[0]?.at ?? Date.now()
-  const redactor = Redact.make({ secrets: [], keep: [] })
+  const redactor = Redact.make({ secrets: secretsOf(entries), keep: [] })
   const lineOf = (entry: Entry): Format.Line => {
     const at = entry.at - begun
     if (entry._tag === "Opened") return { type: "state", at, state: "opened" }

@@ -9,7 +9,7 @@ import * as Schedule from "effect/Schedule"
 import { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import { type Entry, Protocol, type Refused } from "../internal/protocol.ts"
-import { connections, get, info, language, notice, seconds, set, state, status } from "./atoms.ts"
+import { connections, faults, get, info, language, notice, seconds, set, state, status } from "./atoms.ts"
 import { History } from "./history.ts"
 import { languages } from "./texts.ts"
 
@@ -60,6 +60,8 @@ const watchConnections = (client: Client) => {
     }))
 }
 
+const watchFaults = (client: Client) => Stream.runForEach(client.Faults(), (now) => Effect.sync(() => set(faults, now)))
+
 const watchTimeline = (client: Client) =>
   Stream.runForEach(
     Stream.suspend(() => client.Timeline({ after: history.last })),
@@ -83,7 +85,9 @@ const session = Effect.gen(function*() {
   set(connections, new Map())
   client = made
   set(status, "online")
-  yield* Effect.all([watchConnections(made), watchTimeline(made), watchFigures(made)], { concurrency: "unbounded" })
+  yield* Effect.all([watchConnections(made), watchFaults(made), watchTimeline(made), watchFigures(made)], {
+    concurrency: "unbounded"
+  })
 }).pipe(
   Effect.provide(layer),
   Effect.scoped,

@@ -40,7 +40,11 @@ export const open = async (options: BrowserSora.Options, onEnd: (why: string) =>
   fork(
     Stream.runForEach(connection.changes, (state) =>
       Effect.sync(() => {
-        if (state._tag === "Disconnected" && !closing) onEnd(state.reason.message)
+        if (state._tag !== "Disconnected" || closing) return
+        closing = true
+        onEnd(state.reason.message)
+        // What belongs to it ends with it; this fiber does too, so that nobody here waits.
+        void close()
       }))
   )
   const { connectionId } = await Effect.runPromise(connection.offer)

@@ -1,11 +1,11 @@
 /**
  * Timeline: signaling and RPC of all connections, in one sequence.
  */
-import { useEffect, useRef, useState } from "preact/hooks"
+import { useEffect, useMemo, useRef, useState } from "preact/hooks"
 import type { Entry, Message } from "../internal/protocol.ts"
 import { get, set, state, useAtom, useTexts } from "./atoms.ts"
 import { clockTime, millis } from "./format.ts"
-import { type Filter, noFilter } from "./history.ts"
+import { type Filter, type Ids, noFilter } from "./history.ts"
 import { Button, Checkbox, Code, Json, pretty, Select, TextInput, VirtualList } from "./parts.tsx"
 import { readingOf } from "./reading.ts"
 import { download, recordingOf } from "./recording.ts"
@@ -30,12 +30,15 @@ const summaryOf = (entry: Entry, texts: Texts): string =>
 
 const classOf = (entry: Entry): string => entry._tag !== "Message" ? "mark" : entry.error ? "error" : entry.direction
 
-const Detail = ({ message }: { readonly message: Message }) => {
+const Detail = ({ ids, message, request, response }: {
+  readonly message: Message
+  readonly request: Message | undefined
+  readonly response: Message | undefined
+  readonly ids: Ids
+}) => {
   const texts = useTexts()
-  const request = history.requestOf(message)
-  const response = history.responseTo(message)
   const reading = readingOf(message, request)
-  const { channelId, connectionId } = history.idsOf(message)
+  const { channelId, connectionId } = ids
   const isRequest = message.label === "rpc" && message.direction === "received"
   const rows: ReadonlyArray<readonly [name: string, value: string]> = [
     [texts.direction, texts[message.direction]],
@@ -99,6 +102,18 @@ const duration = (message: Message, response: Message | undefined, texts: Texts)
   return took === undefined ? texts.noAnswer : millis(took)
 }
 
+/** Read once, and again only for what has changed about it: the list is drawn for each batch of messages, and a message may be long. */
+const useDetail = (message: Message | undefined) => {
+  const request = message && history.requestOf(message)
+  const response = message && history.responseTo(message)
+  const ids = message && history.idsOf(message)
+  return useMemo(
+    () =>
+      message && ids && <Detail key={message.seq} message={message} request={request} response={response} ids={ids} />,
+    [message, request, response, ids]
+  )
+}
+
 const prettyText = (text: string): string => {
   try {
     return pretty(JSON.parse(text))
@@ -139,6 +154,7 @@ export const Timeline = () => {
 
   const shown = still?.shown ?? history.shown
   const message = chosen === undefined ? undefined : history.find(chosen)
+  const detail = useDetail(message)
   return (
     <>
       <div class="toolbar">
@@ -228,9 +244,7 @@ export const Timeline = () => {
             )}
           />
         </div>
-        {message === undefined
-          ? <p class="detail">{texts.chooseMessage}</p>
-          : <Detail key={message.seq} message={message} />}
+        {detail ?? <p class="detail">{texts.chooseMessage}</p>}
       </div>
     </>
   )

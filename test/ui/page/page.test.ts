@@ -87,6 +87,15 @@ describe("history", () => {
     assert.deepStrictEqual(history.shown.map(({ seq }) => seq), [3])
   })
 
+  it("is not looked through for connections that are not asked for", () => {
+    const history = new History()
+    history.filter({ ...noFilter, connection: "OTHER" })
+    history.add([message(1)], 0)
+    const { shown } = history
+    history.add([opened], 0)
+    assert.strictEqual(history.shown, shown)
+  })
+
   it("counts what was lost, but not what was before it", () => {
     const history = new History()
     history.add([message(100)], 99)
@@ -235,6 +244,11 @@ describe("calls", () => {
         "--signaling-url ws://127.0.0.1:5000/signaling --channel-id 'a b' --role recvonly --simulcast " +
         "--timeout '2 seconds'"
     )
+    // What is sent without being asked for here is asked for: it would be another connection else.
+    assert.include(asCommand(asked, { ...to, role: "sendrecv", simulcast: false }), "--role sendrecv --media")
+    for (const other of [{ role: "sendrecv" }, { role: "sendonly", simulcast: false }, { simulcast: false }]) {
+      assert.notInclude(asCommand(asked, { ...to, ...other }), "--media")
+    }
     const own = { method: methods[1]!, params: undefined, timeout: undefined, notification: true }
     assert.include(asCode(own), "rpc.notify(\"GetRoomInfo\")")
     assert.include(asCommand(own, to), "npx sora-rpc notify GetRoomInfo --signaling-url")
@@ -288,6 +302,20 @@ describe("recording", () => {
       assert.deepInclude(lines[2], { type: "rpc", direction: "received", at: 2 })
       assert.notMatch(text, /TOP|SECRET/)
     }))
+
+  it("has no token under another name either", () => {
+    const token = "TOKENofSOMEBODY"
+    const received = (seq: number, text: string, name = "m") => message(seq, { name, text })
+    for (const metadata of [{ access_token: token }, token]) {
+      const text = recordingOf([
+        received(1, JSON.stringify({ type: "connect", metadata }), "connect"),
+        received(2, JSON.stringify({ jsonrpc: "2.0", method: "greet", params: { note: `I am ${token}` } })),
+        message(3, { label: "push", direction: "sent", text: JSON.stringify({ type: "push", data: { said: token } }) })
+      ])
+      assert.include(text, "I am [redacted]")
+      assert.notInclude(text, token)
+    }
+  })
 })
 
 it("says everything in both languages", () => {
