@@ -44,6 +44,8 @@ const ForwardHeadBytes = 20
 /** @internal */
 export class Transfer {
   limits: Limits
+  /** Whether the other end has sent data. */
+  hasReceived = false
   readonly #sctp: Sctp
   readonly #sending: Sending
   readonly #receiving: Receiving
@@ -166,6 +168,7 @@ export class Transfer {
         else control(chunk)
       }
       if (hasData) {
+        this.hasReceived = true
         this.#unacknowledged++
         this.#resets.perform()
       }
