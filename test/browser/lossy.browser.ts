@@ -38,6 +38,7 @@ describe("over a bad network", () => {
       const made = await connected(seed + 1, offerer)
       await Lossy.exchange(made, seed)
       assert.isAbove(made.relay.counts.dropped, 0)
+      assert.isTrue(made.haveWrapped())
       await made.close()
     })
 
@@ -47,9 +48,23 @@ describe("over a bad network", () => {
       await made.close()
     })
 
-    it(`what waits on a channel comes before it closes: ${offerer} offers`, async () => {
-      const made = await connected(seed + 21, offerer)
-      await Lossy.closeUnderLoad(made, offerer === "ours" ? own : other, seed)
+    for (const [name, from] of [["ours", own], ["Chromium", other]] as const) {
+      it(`what waits on a channel comes before it closes: ${offerer} offers, ${name} closes`, async () => {
+        const made = await connected(seed + 21, offerer)
+        await Lossy.closeUnderLoad(made, from, seed)
+        await made.close()
+      })
+    }
+
+    it(`what is given up holds up nothing: ${offerer} offers`, async () => {
+      const made = await connected(seed + 51, offerer)
+      await Lossy.giveUp(made, own)
+      await made.close()
+    })
+
+    it(`a window may close again and again: ${offerer} offers`, async () => {
+      const made = await connected(seed + 61, offerer)
+      await Lossy.throughWindow(made, own, seed)
       await made.close()
     })
 

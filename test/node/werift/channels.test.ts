@@ -2,6 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import wrtc from "@roamhq/wrtc"
 import type { RTCDataChannel, RTCPeerConnection } from "werift"
+import { guard } from "../../../src/node/internal/werift/sctp.ts"
+import { type Data, Packets, read } from "../../../src/node/internal/werift/sctp/packet.ts"
 import { closeAll, connected, mended, negotiate, plain } from "./pair.ts"
 
 const both = [["werift", plain], ["here", mended]] as const
@@ -68,6 +70,54 @@ describe("a channel that opens", () => {
 
 describe("a channel that closes", () => {
   for (const [name, make] of both) {
+    it(`before it has opened ${make === plain ? "takes all others with it" : "is the only one"}: ${name}`, async () => {
+      const [a, b] = [make(), make()]
+      const first = a.createDataChannel("first")
+      const second = a.createDataChannel("second")
+      const arrived: Array<string> = []
+      b.onDataChannel.subscribe(({ label }) => void arrived.push(label))
+      const closed = next(first, "close")
+      first.close()
+      await closed
+      const up = new Promise<void>((resolve) => a.sctpTransport!.sctp.stateChanged.connected.subscribe(resolve as any))
+      const open = next(second, "open")
+      await negotiate(a, b)
+      // One that is opened later opens in any case.
+      await up
+      const third = a.createDataChannel("third")
+      await next(third, "open")
+      if (make !== plain) await open
+      assert.deepStrictEqual(arrived, make === plain ? ["third"] : ["second", "third"])
+      await closeAll(a, b)
+    })
+  }
+
+  it("and at whose end a listener throws closes at the other end too, as others do", async () => {
+    const [a, b] = [mended(), mended()]
+    const { channel, other } = await connected(a, b)
+    const second = await another(a, b, "second")
+    const reported = new Promise((resolve) => {
+      const listeners = process.listeners("uncaughtException")
+      process.removeAllListeners("uncaughtException")
+      process.once("uncaughtException", (error) => {
+        for (const listener of listeners) process.on("uncaughtException", listener)
+        resolve(error)
+      })
+    })
+    other.addEventListener("close", () => {
+      throw new Error("thrown")
+    })
+    const closed = [channel, second.own, second.other].map((each) => next(each, "close"))
+    channel.close()
+    second.own.close()
+    await Promise.all(closed)
+    assert.instanceOf(await reported, Error)
+    // The stream can be used anew.
+    await another(a, b, "third")
+    await closeAll(a, b)
+  })
+
+  for (const [name, make] of both) {
     it(`at once after a message ${make === plain ? "loses some" : "loses nothing"}: ${name}`, async () => {
       const [a, b] = [make(), make()]
       const { channel, other } = await connected(a, b)
@@ -127,6 +177,109 @@ describe("a channel that closes", () => {
     await closed
     theirs.close()
     await ours.close()
+  })
+})
+
+describe("what is sent", () => {
+  it("when the first of what waits has gone comes after the rest of it", async () => {
+    const [a, b] = [mended(), mended()]
+    // The one that answers sends as soon as it has answered what sets the association up.
+    const [channel, other] = [b, a].map((peer) => peer.createDataChannel("x", { negotiated: true, id: 6 })) as [
+      RTCDataChannel,
+      RTCDataChannel
+    ]
+    const received = listen(other)
+    channel.send("A".repeat(100))
+    channel.send("B")
+    channel.bufferedAmountLowThreshold = 50
+    channel.addEventListener("bufferedamountlow", () => channel.send("C"), { once: true })
+    const all = new Promise<void>((resolve) =>
+      other.addEventListener("message", () => received.length === 3 && resolve())
+    )
+    await negotiate(a, b)
+    await all
+    assert.deepStrictEqual(received.map(([first]) => first), ["A", "B", "C"])
+    await closeAll(a, b)
+  })
+
+  it("before the channel opens comes in order", async () => {
+    const [a, b] = [mended(), mended()]
+    const channel = a.createDataChannel("x", { ordered: false })
+    const received: Array<string> = []
+    const all = new Promise<void>((resolve) =>
+      b.onDataChannel.subscribe((other) =>
+        other.addEventListener("message", ({ data }: any) => {
+          received.push(data[0])
+          if (received.length === 4) resolve()
+        })
+      )
+    )
+    channel.send("A".repeat(100))
+    channel.send("B")
+    channel.send("C")
+    const flags: Array<number> = []
+    await negotiate(a, b, () => {
+      const { transport } = a.sctpTransport!.sctp as any
+      const { send } = transport
+      transport.send = (packet: Buffer) => {
+        for (const { flags: own, type } of read(Buffer.from(packet))!.chunks) if (type === 0) flags.push(own)
+        return send(packet)
+      }
+    })
+    if (channel.readyState !== "open") await next(channel, "open")
+    channel.send("D")
+    await all
+    assert.deepStrictEqual(received, ["A", "B", "C", "D"])
+    // Ordered until it is open, and first and last pieces of what they are of.
+    assert.deepStrictEqual(flags, [3, 3, 3, 3, 7])
+    await closeAll(a, b)
+  })
+
+  it("is what there was when it was sent", async () => {
+    const [a, b] = [mended(), mended()]
+    const { channel, other } = await connected(a, b)
+    const received = listen(other)
+    const data = Buffer.from("before")
+    const shared = new ArrayBuffer(6)
+    for (const each of [data, new Uint8Array(shared).fill(97), shared]) {
+      // The first goes at once, and the others wait.
+      channel.send(data)
+      channel.send(each as Buffer)
+    }
+    data.write("after!")
+    new Uint8Array(shared).fill(98)
+    const over = next(other, "message").then(() => another(a, b, "over"))
+    await over
+    assert.deepStrictEqual(received, ["before", "before", "before", "aaaaaa", "before", "aaaaaa"])
+    await closeAll(a, b)
+  })
+
+  it("of a channel that is gone, that it has opened, is no fault", async () => {
+    const [a, b] = [mended(), mended()]
+    await connected(a, b)
+    let bad = 0
+    guard(a.sctpTransport!, { maxBytes: 1_000_000, onBad: () => bad++ })
+    // The other end has an answer to the reset, and none of its own yet: its clock for that waits.
+    const arrived = new Promise<RTCDataChannel>((resolve) => b.onDataChannel.once(resolve))
+    const channel = a.createDataChannel("x")
+    const { id } = channel
+    const own = await arrived
+    if (channel.readyState !== "open") await next(channel, "open")
+    const { transport } = b.sctpTransport!.sctp as any
+    const { send } = transport
+    // Of the other end only the answers are heard, and not what it resets itself.
+    transport.send = (packet: Buffer) => {
+      const { body, type } = read(Buffer.from(packet))!.chunks[0]!
+      return type === 130 && body.readUInt16BE(0) === 13 ? Promise.resolve() : send(packet)
+    }
+    const closed = next(channel, "close")
+    channel.close()
+    await closed
+    a.sctpTransport!.sctp.onReceive.execute(id!, 50, Buffer.from([2]))
+    transport.send = send
+    if (own.readyState !== "closed") await next(own, "close")
+    await closeAll(a, b)
+    assert.strictEqual(bad, 0)
   })
 })
 
@@ -216,6 +369,56 @@ describe("setting an association up", () => {
       await closeAll(a, b)
     })
   }
+
+  it("begins once with data that comes in the same turn as what sets it up again", async () => {
+    const [a, b] = [mended(), mended()]
+    a.createDataChannel("x")
+    let received = 0
+    const over = new Promise<void>((resolve) => {
+      void negotiate(a, b, () => {
+        let init: Buffer
+        for (const peer of [a, b]) {
+          const sctp = sctpOf(peer)
+          const { handleData } = sctp
+          sctp.handleData = async (packet: Buffer) => {
+            if (packet[12] === 1) init = Buffer.from(packet)
+            if (packet[12] !== 10) return handleData.call(sctp, packet)
+            sctp.handleData = handleData
+            const [tsn, tag] = [init.readUInt32BE(28), sctp.localVerificationTag]
+            const header = { localPort: 5000, remotePort: 5000, verificationTag: tag }
+            const data: Data = {
+              tsn,
+              streamId: 7,
+              ssn: 0,
+              protocol: 51,
+              isOrdered: true,
+              isFirst: true,
+              isLast: true,
+              data: Buffer.from("x")
+            }
+            sctp.onReceive.subscribe(() => received++)
+            const hear = () => {
+              const packets = new Packets(1191, header, (made) => void handleData.call(sctp, made))
+              packets.data(data)
+              packets.end()
+            }
+            void handleData.call(sctp, Buffer.from(init))
+            void handleData.call(sctp, packet)
+            void handleData.call(sctp, Buffer.from(init))
+            hear()
+            setImmediate(() => {
+              // It comes again, as its acknowledgement was lost.
+              hear()
+              resolve()
+            })
+          }
+        }
+      })
+    })
+    await over
+    assert.strictEqual(received, 1)
+    await closeAll(a, b)
+  })
 
   it("is done again after half a second, for which werift takes three", async () => {
     const theirs = plain()

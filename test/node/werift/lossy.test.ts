@@ -41,6 +41,7 @@ describe("over a bad network", { timeout: 60_000 }, () => {
       }
       await Lossy.exchange(connected, index)
       assert.isAbove(connected.relay.counts.dropped, 0)
+      assert.isTrue(connected.haveWrapped())
       await connected.close()
     })
 
@@ -50,9 +51,24 @@ describe("over a bad network", { timeout: 60_000 }, () => {
       await connected.close()
     })
 
-    it(`what waits on a channel comes before it closes: ${name}`, async () => {
-      const connected = await connect(index + 11, implementations)
-      await Lossy.closeUnderLoad(connected, implementations[0] === "werift" ? 0 : 1, index)
+    for (const from of [0, 1] as const) {
+      it(`what waits on a channel comes before it closes: ${implementations[from]} of ${name}`, async () => {
+        const connected = await connect(index + 11, implementations)
+        await Lossy.closeUnderLoad(connected, from, index)
+        await connected.close()
+      })
+    }
+
+    const ours = implementations[0] === "werift" ? 0 : 1
+    it(`what is given up holds up nothing: ${name}`, async () => {
+      const connected = await connect(index + 51, implementations)
+      await Lossy.giveUp(connected, ours)
+      await connected.close()
+    })
+
+    it(`a window may close again and again: ${name}`, async () => {
+      const connected = await connect(index + 61, implementations)
+      await Lossy.throughWindow(connected, ours, index)
       await connected.close()
     })
 

@@ -28,7 +28,8 @@ export const makeRelay = async (seed: number) => {
   const told: Array<Address | undefined> = [undefined, undefined]
   const heard: Array<Address | undefined> = [undefined, undefined]
   const timers = new Set<ReturnType<typeof setTimeout>>()
-  let weather: Weather = { drop: 0, duplicate: 0, delay: 0, jitter: 0 }
+  const fair: Weather = { drop: 0, duplicate: 0, delay: 0, jitter: 0 }
+  const weathers: [Weather, Weather] = [fair, fair]
   const counts = { packets: 0, dropped: 0 }
   let isClosed = false
   sockets.forEach((socket, side) =>
@@ -36,7 +37,7 @@ export const makeRelay = async (seed: number) => {
       // One path: what it sends from other sockets goes nowhere.
       const { address: known, port: knownPort } = heard[side] ??= { address, port }
       if (known !== address || knownPort !== port) return
-      const copies = fate(random, weather)
+      const copies = fate(random, weathers[side as 0 | 1])
       counts.packets++
       if (copies.length === 0) counts.dropped++
       for (const after of copies) {
@@ -57,9 +58,9 @@ export const makeRelay = async (seed: number) => {
   )
   return {
     counts,
-    /** How it treats packets from now on. */
-    set: (next: Weather) => {
-      weather = next
+    /** How it treats packets from now on, all or those of one of the peers. */
+    set: (next: Weather, from?: 0 | 1) => {
+      for (const side of from === undefined ? [0, 1] as const : [from]) weathers[side] = next
     },
     /** What a peer has described, as the other one is to read it: the one candidate is the port of that other's side. */
     through: (from: 0 | 1, sdp: string): string => {

@@ -8,9 +8,13 @@ import type { Transfer } from "./sctp/transfer.ts"
 /** Payload protocol identifiers of WebRTC (RFC 8831, section 8). */
 const Protocol = { Dcep: 50, String: 51, Binary: 53, StringEmpty: 56, BinaryEmpty: 57 }
 
+/** DATA_CHANNEL_ACK (RFC 8832, section 5.2). */
+const AckMessage = 2
+
 /**
  * A message for no channel, or of no known kind (RFC 8832, section 6), rejects a
- * promise that nobody has, which ends the process.
+ * promise that nobody has, which ends the process. That a channel has opened may be
+ * heard when it has been closed again: that is no fault.
  *
  * Relies on: `datachannelReceive` of the transport, which gets each message, and
  * that nobody else subscribes to `onReceive`.
@@ -22,6 +26,9 @@ export const dropAddressless = (transport: RTCSctpTransport, association: Sctp.A
   const { onReceive } = transport.sctp
   onReceive.allUnsubscribe()
   onReceive.subscribe((...frame) => {
+    const [streamId, protocol, data] = frame
+    const isLate = protocol === Protocol.Dcep && data[0] === AckMessage && !(streamId in transport.dataChannels)
+    if (isLate && association.transfer?.isResetting(streamId)) return
     receive(...frame).catch(() => association.limits.onBad())
   })
 }
@@ -30,7 +37,10 @@ export const dropAddressless = (transport: RTCSctpTransport, association: Sctp.A
  * Messages wait for the one before them to be gone, and what is buffered is told
  * wrongly (WebRTC, `RTCDataChannel.bufferedAmount`). An empty one is not sent, but
  * its number is used, so that nothing after it arrives; it is to be sent as a byte
- * of a protocol of its own (RFC 8831, section 6.6).
+ * of a protocol of its own (RFC 8831, section 6.6). What is sent is what there was
+ * when it was handed over, whatever becomes of the buffer (WebRTC,
+ * `RTCDataChannel.send`). And until the other end knows how a channel is meant, what
+ * is sent on it is ordered (RFC 8832, section 6).
  *
  * Relies on: `dataChannelQueue`, `dataChannelFlush` and `datachannelSend` of the
  * transport.
@@ -40,7 +50,8 @@ export const dropAddressless = (transport: RTCSctpTransport, association: Sctp.A
 export const sendMessages = (transport: RTCSctpTransport, association: Sctp.Association): void => {
   transport["datachannelSend"] = (channel: RTCDataChannel, data: Buffer | string) => {
     const isText = typeof data === "string"
-    const userData = Buffer.isBuffer(data) ? data : Buffer.from(data)
+    // Of an `ArrayBuffer`, which werift's types leave out, `from` would make no copy.
+    const userData = Buffer.from(data instanceof ArrayBuffer ? new Uint8Array(data) : data)
     const size = userData.length
     transport["assertSendableMessageSize"](size)
     if (channel.readyState !== "open" && channel.readyState !== "connecting") return size
@@ -55,7 +66,10 @@ export const sendMessages = (transport: RTCSctpTransport, association: Sctp.Asso
   transport["dataChannelFlush"] = async () => {
     const { transfer } = association
     if (transport.sctp.associationState !== Sctp.Established || transfer === undefined) return
-    for (const [channel, protocol, data] of transport["dataChannelQueue"].splice(0)) {
+    // What is sent by whoever hears that the first has gone comes after the others.
+    const queue = transport["dataChannelQueue"]
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const [channel, protocol, data] = next
       const streamId = channel.id ?? identify(transport, transfer, channel)
       if (protocol === Protocol.Dcep) {
         transfer.send({ streamId, protocol, data, isOrdered: true })
@@ -66,7 +80,7 @@ export const sendMessages = (transport: RTCSctpTransport, association: Sctp.Asso
         streamId,
         protocol,
         data,
-        isOrdered: channel.ordered,
+        isOrdered: channel.ordered || channel.readyState === "connecting",
         maxRetransmits: channel.maxRetransmits ?? undefined,
         expiresAt: channel.maxPacketLifeTime === null ? undefined : performance.now() + channel.maxPacketLifeTime,
         onLeft: isEmpty ? undefined : (bytes) => channel.addBufferedAmount(-bytes)
@@ -123,22 +137,26 @@ export const openAsMeant = (transport: RTCSctpTransport): void => {
 /**
  * What waits on a channel is lost when it is closed (WebRTC,
  * `RTCDataChannel.close`; RFC 8831, section 6.7), and the other end does not close
- * it when it has never sent anything on it.
+ * it when it has never sent anything on it. Before the association is up, what waits
+ * on all other channels is dropped with it, and none of them opens.
  *
- * Relies on: `dataChannelClose` of the transport.
+ * Relies on: `dataChannelClose` and `dataChannelQueue` of the transport.
  *
  * @internal
  */
 export const closeWhenSent = (transport: RTCSctpTransport, association: Sctp.Association): void => {
-  const close = transport.dataChannelClose
   transport.dataChannelClose = (channel) => {
     const { transfer } = association
-    if (transport.sctp.associationState !== Sctp.Established || transfer === undefined || channel.id === undefined) {
-      return close.call(transport, channel)
-    }
+    const { id } = channel
     if (channel.readyState === "closing" || channel.readyState === "closed") return
     channel.setReadyState("closing")
-    transfer.reset(channel.id)
+    if (transport.sctp.associationState === Sctp.Established && transfer !== undefined && id !== undefined) {
+      return transfer.reset(id)
+    }
+    const queue = transport["dataChannelQueue"]
+    queue.splice(0, queue.length, ...queue.filter(([of]: readonly [RTCDataChannel]) => of !== channel))
+    if (id !== undefined) delete transport.dataChannels[id]
+    channel.setReadyState("closed")
   }
 }
 

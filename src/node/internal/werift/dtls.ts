@@ -313,16 +313,18 @@ export const keepKeys = (socket: DtlsSocket): void => {
 /**
  * Of a handshake that is over werift keeps every message. Only what it said last
  * may be asked for again (RFC 6347, section 4.2.4), which it has apart, but says
- * again only while it has those that were heard before it.
+ * again only while it has those that were heard before it. When it is asked for, it
+ * would keep that as well.
  *
- * Relies on: `dtls.handshakeCache`, `dtls.lastFlight` and
- * `dtls.checkHandshakesExist`, and that all that was heard is looked at before
- * the transport is "connected".
+ * Relies on: `dtls.handshakeCache`, `dtls.bufferHandshakeCache`, which fills it,
+ * `dtls.lastFlight` and `dtls.checkHandshakesExist`, and that all that was heard is
+ * looked at before the transport is "connected".
  *
  * @internal
  */
 export const forgetHandshake = ({ dtls }: DtlsSocket): void => {
   dtls.handshakeCache = {}
+  dtls.bufferHandshakeCache = () => {}
   dtls.lastFlight = []
   dtls.checkHandshakesExist = () => true
 }

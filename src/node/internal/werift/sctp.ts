@@ -3,16 +3,16 @@
  * place of werift's own.
  */
 import type { RTCSctpTransport } from "werift"
+import { isolated } from "../../../internal/defects.ts"
 import { alone, Chunk, read } from "./sctp/packet.ts"
 import { type Limits, Transfer } from "./sctp/transfer.ts"
 
 export type { Limits } from "./sctp/transfer.ts"
 
-/**
- * RFC 9260, section 4, as werift numbers it.
- *
- * @internal
- */
+/** RFC 9260, section 4, as werift numbers them. */
+const CookieWait = 2
+
+/** @internal */
 export const Established = 4
 
 /**
@@ -91,23 +91,31 @@ const initFields = [
  * An INIT that comes again, late or because its answer was lost, begins the
  * association anew: what came since is taken for new, and delivered again. It is
  * to be answered, and to change nothing (RFC 9260, section 5.2.2). A COOKIE ECHO
- * that comes again says once more that the association is up (section 5.2.4).
+ * that comes again says once more that the association is up (section 5.2.4). What
+ * comes while the answer is being sent, as over TCP it may in the same turn, finds
+ * all of that done.
  *
- * Relies on: `receiveChunk` of the association, and the fields above.
+ * Relies on: `receiveChunk` of the association, which sets the fields above before
+ * it waits for anything.
  *
  * @internal
  */
-export const keepAssociation = ({ sctp }: RTCSctpTransport, begin: () => void): void => {
+export const keepAssociation = (
+  { sctp }: RTCSctpTransport,
+  { begin, hasBegun }: { readonly begin: () => void; readonly hasBegun: () => boolean }
+): void => {
   // Private, and of different types: they are put back as they were.
   const fields = sctp as unknown as Record<typeof initFields[number], unknown>
   const receiveChunk = sctp["receiveChunk"]
   sctp["receiveChunk"] = async (chunk: { readonly type: number }) => {
     const state = sctp.associationState
     const before = initFields.map((name) => [name, fields[name]] as const)
-    await receiveChunk.call(sctp, chunk)
-    if (chunk.type !== Chunk.Init && chunk.type !== Chunk.InitAck) return
-    if (state === Established) { for (const [name, value] of before) fields[name] = value }
-    else if (chunk.type === Chunk.Init ? sctp.isServer : state !== sctp.associationState) begin()
+    const received = receiveChunk.call(sctp, chunk)
+    if (chunk.type === Chunk.Init || chunk.type === Chunk.InitAck) {
+      if (hasBegun() || state === Established) { for (const [name, value] of before) fields[name] = value }
+      else if (chunk.type === Chunk.Init ? sctp.isServer : state === CookieWait) begin()
+    }
+    await received
   }
   const setState = sctp["setState"]
   sctp["setState"] = (state) => {
@@ -167,14 +175,22 @@ export const setUpSoon = ({ sctp }: RTCSctpTransport): void => {
  */
 export const transferData = (transport: RTCSctpTransport, association: Association): void => {
   const { sctp } = transport
+  /** What a listener throws keeps nobody waiting: not the other channels, and not the other end. */
+  const close = (streamId: number) => {
+    const channel = transport.dataChannels[streamId]
+    isolated(() => sctp.onReconfigStreams.execute([streamId]))
+    if (channel === undefined) return
+    if (channel.readyState !== "closed") isolated(() => channel.setReadyState("closed"))
+    if (transport.dataChannels[streamId] === channel) delete transport.dataChannels[streamId]
+  }
   const begin = () => {
     association.transfer = new Transfer(sctp, association.limits, {
       streams: () => Object.keys(transport.dataChannels).map(Number),
-      onReset: (streams) => sctp.onReconfigStreams.execute([...streams])
+      onReset: (streams) => streams.forEach(close)
     })
   }
   association.transfer = undefined
-  keepAssociation(transport, begin)
+  keepAssociation(transport, { begin, hasBegun: () => association.transfer?.hasReceived === true })
   readPackets(transport, association)
   Object.defineProperties(sctp, {
     outboundQueue: { get: () => association.transfer?.queue ?? [], configurable: true },

@@ -1,6 +1,7 @@
 /** The pieces of the transfer of data, with whatever there may be. */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
+import { Congestion } from "../../../../src/node/internal/werift/sctp/congestion.ts"
 import {
   type Data,
   type Forward,
@@ -12,7 +13,7 @@ import {
   type Sack
 } from "../../../../src/node/internal/werift/sctp/packet.ts"
 import { Receiving } from "../../../../src/node/internal/werift/sctp/receiving.ts"
-import { Sending } from "../../../../src/node/internal/werift/sctp/sending.ts"
+import { type Message, Sending } from "../../../../src/node/internal/werift/sctp/sending.ts"
 import { add16, add32, ahead16, ahead32 } from "../../../../src/node/internal/werift/sctp/serial.ts"
 import { seeded } from "../random.ts"
 
@@ -246,6 +247,27 @@ describe("receiving", () => {
     assert.isAtMost(receiving.acknowledgement(100).gaps.length, 100)
   })
 
+  it("what is half of the way round ahead of the message that is next is not taken until others have come", () => {
+    const { delivered, receiving } = receiver(0)
+    const message = (number: number): Data => ({
+      tsn: number,
+      streamId: 0,
+      ssn: number,
+      protocol: 51,
+      isOrdered: true,
+      isFirst: true,
+      isLast: true,
+      data: Buffer.from(String(number))
+    })
+    assert.isFalse(receiving.take(message(32_768)))
+    assert.isFalse(receiving.take(message(40_000)))
+    assert.isTrue(receiving.take(message(32_767)))
+    for (let number = 0; number < 32_767; number++) receiving.take(message(number))
+    assert.isTrue(receiving.take(message(32_768)))
+    assert.deepStrictEqual(delivered.map(([, data]) => Number(data)), Array.from({ length: 32_769 }, (_, i) => i))
+    assert.strictEqual(receiving.held, 0)
+  })
+
   it("pieces of different messages are not put together", () => {
     const { delivered, receiving } = receiver(0)
     const piece: Data = {
@@ -327,5 +349,160 @@ describe("sending", () => {
       transmit()
     }
     assert.strictEqual(sent.filter((tsn) => tsn === 1).length, 3)
+  })
+
+  const byte = (options: Partial<Message> = {}): Message => ({
+    streamId: 0,
+    protocol: 51,
+    data: Buffer.alloc(1),
+    isOrdered: true,
+    ...options
+  })
+  const everything = (sending: Sending, now = 0) => {
+    const sent: Array<Data> = []
+    sending.transmit(now, (piece) => sent.push({ ...piece, tsn: piece.tsn, ssn: piece.ssn } as Data) > 0)
+    return sent
+  }
+
+  it("has no more messages under way than the other end can tell which is later of", () => {
+    const sending = new Sending({ initialTsn: 0, window: 1_000_000, maxPiece: 1_000_000 })
+    for (let i = 0; i < 70_000; i++) sending.add(byte())
+    assert.strictEqual(everything(sending).length, 32_767)
+    assert.isFalse(sending.canSend)
+    // The first one is missing, and all others have come.
+    sending.acknowledge({ cumulative: 2 ** 32 - 1, window: 1_000_000, gaps: [[2, 32_767]] }, 1)
+    assert.strictEqual(everything(sending).length, 0)
+    sending.acknowledge({ cumulative: 32_766, window: 1_000_000, gaps: [] }, 1)
+    assert.strictEqual(everything(sending).length, 32_767)
+  })
+
+  describe("an acknowledgement that another one has overtaken", () => {
+    const some = () => {
+      const sending = new Sending({ initialTsn: 1, window: 1_000_000, maxPiece: 1000 })
+      for (let i = 0; i < 9; i++) sending.add(byte({ data: Buffer.alloc(1000) }))
+      everything(sending)
+      return sending
+    }
+
+    it("takes nothing back, and opens no window", () => {
+      const sending = some()
+      sending.acknowledge({ cumulative: 0, window: 100, gaps: [[2, 6]] }, 1)
+      assert.strictEqual(sending.flight, 4000)
+      sending.acknowledge({ cumulative: 0, window: 1_000_000, gaps: [[2, 3]] }, 1)
+      assert.strictEqual(sending.flight, 4000)
+      sending.add(byte())
+      assert.strictEqual(everything(sending).length, 0)
+      // Nor does one that had no room for all blocks.
+      sending.acknowledge({ cumulative: 0, window: 1_000_000, gaps: [[2, 3], [8, 8]] }, 1)
+      assert.strictEqual(sending.flight, 3000)
+      assert.strictEqual(everything(sending).length, 1)
+    })
+
+    it("is none where the other end waits for what it had", () => {
+      const sending = some()
+      sending.acknowledge({ cumulative: 0, window: 1_000_000, gaps: [[2, 3], [5, 6]] }, 1)
+      // The first one has come, and those after it were dropped.
+      sending.acknowledge({ cumulative: 1, window: 1_000_000, gaps: [[4, 4]] }, 1)
+      assert.deepStrictEqual(everything(sending).map(({ tsn }) => tsn), [2, 3, 6])
+      sending.acknowledge({ cumulative: 6, window: 1_000_000, gaps: [] }, 1)
+      assert.strictEqual(sending.flight, 3000)
+      sending.acknowledge({ cumulative: 9, window: 1_000_000, gaps: [] }, 1)
+      assert.strictEqual(sending.flight, 0)
+    })
+  })
+
+  describe("with 10,000 pieces of 20 bytes under way", () => {
+    const count = 10_000
+    /** They, and how often they have been looked at. */
+    const make = (options: Partial<Message> = {}) => {
+      const sending = new Sending({ initialTsn: 1, window: 1_000_000, maxPiece: 20_000 })
+      // A window of ten pieces, which are smaller here.
+      for (let i = 0; i < count; i++) sending.add(byte({ data: Buffer.alloc(20), ...options }))
+      everything(sending)
+      assert.strictEqual(sending.sent.length, count)
+      let looks = 0
+      for (const piece of sending.sent) {
+        for (const name of ["state", "of"] as const) {
+          let value: any = piece[name]
+          Object.defineProperty(piece, name, {
+            get: () => {
+              looks++
+              return value
+            },
+            set: (next) => {
+              value = next
+            }
+          })
+        }
+      }
+      return { sending, looks: () => looks }
+    }
+    const say = (sending: Sending, gaps: Sack["gaps"], cumulative = 0) =>
+      sending.acknowledge({ cumulative, window: 1_000_000, gaps }, 1)
+
+    it("one that is missing does not make each acknowledgement look at all", () => {
+      const { looks, sending } = make()
+      for (let end = 50; end <= count; end += 50) {
+        say(sending, [[2, end]])
+        everything(sending, 1)
+      }
+      assert.isBelow(looks() / count, 20)
+    })
+
+    it("nor do a thousand that are missing", () => {
+      const { looks, sending } = make()
+      const gaps: Array<readonly [number, number]> = []
+      for (let end = 10; end <= count; end += 10) {
+        gaps.push([end - 8, end])
+        say(sending, gaps)
+        everything(sending, 1)
+      }
+      assert.isBelow(looks() / count, 30)
+      // They come, one after the other.
+      for (let at = 1; at < count; at += 10) {
+        say(sending, gaps.slice(at / 10 + 1).map(([start, end]) => [start - at - 9, end - at - 9]), at + 9)
+        everything(sending, 1)
+      }
+      assert.isBelow(looks() / count, 60)
+      assert.strictEqual(sending.flight, 0)
+    })
+
+    it("giving up all messages does not look at all for each", () => {
+      const { looks, sending } = make({ expiresAt: 1 })
+      sending.expire(2)
+      assert.isBelow(looks() / count, 20)
+      assert.strictEqual(sending.forward(100)!.cumulative, count)
+    })
+  })
+})
+
+describe("how long to wait for an answer", () => {
+  const timeouts = (congestion: Congestion, count: number) =>
+    Array.from({ length: count }, () => {
+      congestion.expire()
+      return congestion.timeout
+    })
+
+  it("is as long as answers take, and doubled up to 3 seconds", () => {
+    const congestion = new Congestion(1000)
+    assert.deepStrictEqual(timeouts(congestion, 5), [1000, 2000, 3000, 3000, 3000])
+    congestion.observe(100)
+    assert.strictEqual(congestion.timeout, 320)
+    congestion.observe(20_000)
+    assert.isAbove(congestion.timeout, 20_000)
+    const before = congestion.timeout
+    assert.deepStrictEqual(timeouts(congestion, 2), [before, before])
+    for (let i = 0; i < 100; i++) congestion.observe(1_000_000)
+    assert.strictEqual(congestion.timeout, 60_000)
+  })
+
+  it("grows until it is as long, where all answers come later", () => {
+    const congestion = new Congestion(1000)
+    timeouts(congestion, 3)
+    congestion.cannotObserve()
+    assert.deepStrictEqual(timeouts(congestion, 2), [6000, 6000])
+    congestion.observe(100)
+    congestion.cannotObserve()
+    assert.deepStrictEqual(timeouts(congestion, 5), [640, 1280, 2560, 3000, 3000])
   })
 })

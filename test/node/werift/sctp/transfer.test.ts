@@ -3,7 +3,7 @@
  * reorders, in time that is made up: thousands of seconds pass in one.
  */
 import { afterEach, assert, beforeEach, describe, it, vi } from "@effect/vitest"
-import { type Header, Packets, read } from "../../../../src/node/internal/werift/sctp/packet.ts"
+import { type Header, Packets, read, readSack } from "../../../../src/node/internal/werift/sctp/packet.ts"
 import type { Message } from "../../../../src/node/internal/werift/sctp/sending.ts"
 import { Transfer } from "../../../../src/node/internal/werift/sctp/transfer.ts"
 import { fate, seeded, type Weather } from "../random.ts"
@@ -273,6 +273,94 @@ describe("an association", { concurrent: false }, () => {
     })
   }
 
+  it("takes what there is room for, however small it is, and the rest when there is", async () => {
+    const [a, b] = ends(seeded(1), () => fair, [5, 5])
+    b.transfer.limits = { maxBytes: 1024 * 1024, onBad: () => assert.fail("nothing is bad") }
+    // So that as much is under way as may be.
+    for (let i = 0; i < 32; i++) a.transfer.send(message({ data: "x".repeat(262_144), streamId: 2 }))
+    await until(() => isSettled(a), 60_000)
+    const { send } = a.sctp.transport
+    let isFirst = true
+    a.sctp.transport.send = async (packet: Buffer) => {
+      if (!isFirst) await send(packet)
+      isFirst = false
+    }
+    const count = 20_000
+    for (let i = 0; i < count; i++) a.transfer.send(message({ data: `${i}`.padEnd(100) }))
+    await until(() => isSettled(a), 60_000)
+    assert.deepStrictEqual(
+      b.received.slice(32).map(([, data]) => Number(data)),
+      Array.from({ length: count }, (_, i) => i)
+    )
+  })
+
+  it("waits for an answer that came while nothing could be read", async () => {
+    const [a, b] = ends(seeded(1), () => fair, [5, 5])
+    a.transfer.send(message({ data: "question" }))
+    const { receive } = a.transfer
+    // Packets that come are read after what the clock says, and before what is for the next turn of the event loop.
+    const waiting: Array<() => void> = []
+    a.transfer.receive = (...args) => void waiting.push(() => receive.apply(a.transfer, args))
+    await vi.advanceTimersByTimeAsync(490)
+    const sent = a.sent.length
+    const { setImmediate } = globalThis
+    const immediate = vi.spyOn(globalThis, "setImmediate").mockImplementation(
+      ((run: () => void) =>
+        setImmediate(() => {
+          for (const read of waiting.splice(0)) read()
+          run()
+        })) as typeof setImmediate
+    )
+    await vi.advanceTimersByTimeAsync(100)
+    immediate.mockRestore()
+    assert.strictEqual(a.sent.length, sent)
+    assert.isTrue(isSettled(a))
+    assert.deepStrictEqual(b.received, [[0, "question"]])
+    // And it runs out where none has come.
+    a.transfer.receive = () => {}
+    a.transfer.send(message({ data: "again" }))
+    await vi.advanceTimersByTimeAsync(2000)
+    assert.strictEqual(a.sent.length, sent + 2)
+  })
+
+  it("fills no packet beyond its end, however small that may be", async () => {
+    const [a, b] = ends(seeded(1), () => ({ ...fair, jitter: 100 }), [5, 5])
+    for (const { sctp, transfer } of [a, b]) {
+      sctp.mtu = 600
+      sctp.maxPayloadSize = 560
+      assert.isDefined(transfer)
+    }
+    const hear = (tsn: number) => {
+      const packets = new Packets(600, header, (packet) => b.transfer.receive(read(packet)!.chunks, () => {}))
+      packets.data({
+        tsn,
+        streamId: 0,
+        ssn: 0,
+        protocol: 51,
+        isOrdered: false,
+        isFirst: true,
+        isLast: true,
+        data: Buffer.from("x")
+      })
+      packets.end()
+    }
+    for (let tsn = 6; tsn < 1000; tsn += 2) hear(tsn)
+    const sack = readSack(read(b.sent.at(-1)!)!.chunks[0]!.body)
+    assert.isAbove(sack.gaps.length, 100)
+    for (const packet of b.sent) assert.isAtMost(packet.length, 600)
+    // And what is given up of many streams.
+    const { send } = a.sctp.transport
+    a.sctp.transport.send = async () => {}
+    for (let streamId = 0; streamId < 300; streamId++) {
+      a.transfer.send(message({ data: "x", streamId, maxRetransmits: 0 }))
+    }
+    await vi.advanceTimersByTimeAsync(400)
+    a.sctp.transport.send = send
+    a.sent.length = 0
+    await until(() => a.sent.length > 0, 5000)
+    for (const packet of a.sent) assert.isAtMost(packet.length, 600)
+  })
+
   it("tells of what has gone when sending is over, and what throws then stops nothing", async () => {
     const [a, b] = ends(seeded(1), () => fair, [5, 5])
     const reported = vi.spyOn(globalThis, "queueMicrotask").mockImplementation(() => {})
@@ -385,6 +473,76 @@ describe("an association", { concurrent: false }, () => {
       }
     })
 
+    for (const isOrdered of [true, false]) {
+      it(`and of which only some was sent, that arrived, holds up nothing: ${isOrdered ? "" : "un"}ordered`, async () => {
+        const [a, b] = ends(seeded(1), () => fair, [5, 5])
+        b.transfer.limits = { maxBytes: 0, onBad: () => assert.fail("nothing is bad") }
+        let left = 0
+        a.transfer.send(message({
+          data: "x".repeat(100_000),
+          expiresAt: performance.now() + 200,
+          isOrdered,
+          onLeft: (bytes) => {
+            left += bytes
+          }
+        }))
+        // Nothing is heard of the ten pieces that come.
+        const { send } = b.sctp.transport
+        b.sctp.transport.send = async () => {}
+        await vi.advanceTimersByTimeAsync(550)
+        b.sctp.transport.send = send
+        assert.strictEqual(left, 100_000)
+        await until(() => isSettled(a), 10_000)
+        a.transfer.send(message({ data: "after", isOrdered }))
+        await until(() => isSettled(a), 1000)
+        assert.deepStrictEqual(b.received, [[0, "after"]])
+        const { body } = b.sent.flatMap((packet) => read(packet)!.chunks).at(-1)!
+        assert.strictEqual(readSack(body).window, 1024 * 1024)
+        assert.isFalse(a.transfer.isResetting(0))
+      })
+    }
+
+    it("whatever is given up, all that follows comes once the network is good again", async () => {
+      for (let seed = 1; seed <= 40; seed++) {
+        const random = seeded(seed)
+        // One direction alone, or both, are bad or dead for some time, again and again.
+        const worse = [fair, fair]
+        const [a, b] = ends(random, () => fair, beginnings[seed % 3]!)
+        for (const [i, { sctp }] of [a, b].entries()) {
+          const { send } = sctp.transport
+          sctp.transport.send = async (packet: Buffer) => {
+            if (random() >= worse[i]!.drop) await send(packet)
+          }
+        }
+        const options = [
+          () => ({}),
+          () => ({ maxRetransmits: 0 }),
+          () => ({ maxRetransmits: 2 }),
+          () => ({ expiresAt: performance.now() + random() * 500 })
+        ]
+        for (let round = 0; round < 20; round++) {
+          for (const i of [0, 1]) worse[i] = { ...fair, drop: random() < 0.3 ? 1 : random() < 0.5 ? 0.2 : 0 }
+          for (let i = 0; i < 10; i++) {
+            const kind = Math.floor(random() * options.length)
+            const size = random() < 0.5 ? 1 + random() * 100 : random() * 40_000
+            const isOrdered = random() < 0.7
+            a.transfer.send(message({ data: "x".repeat(size), streamId: kind, isOrdered, ...options[kind]!() }))
+          }
+          // oxlint-disable-next-line no-await-in-loop -- one after the other
+          await vi.advanceTimersByTimeAsync(random() * 800)
+        }
+        worse.splice(0, 2, fair, fair)
+        // oxlint-disable-next-line no-await-in-loop -- as above
+        await until(() => isSettled(a), 120_000)
+        b.received.length = 0
+        for (const streamId of options.keys()) a.transfer.send(message({ data: "last", streamId }))
+        // oxlint-disable-next-line no-await-in-loop -- as above
+        await until(() => isSettled(a), 10_000)
+        assert.deepStrictEqual(b.received.map(([streamId]) => streamId), [0, 1, 2, 3], `seed ${seed}`)
+        assert.strictEqual(a.transfer.flight, 0)
+      }
+    })
+
     it("is not sent at all when its time is over before", async () => {
       const [a, b] = ends(seeded(1), () => fair, [5, 5])
       let left = 0
@@ -436,6 +594,22 @@ describe("an association", { concurrent: false }, () => {
         for (const { received } of both) assert.deepStrictEqual(received.slice(100).map(([, data]) => data), again)
       })
     }
+
+    it("is so at once when the last of what was sent on it is given up before it was sent", async () => {
+      const [a, b] = ends(seeded(1), () => fair, [5, 5])
+      // Ten pieces, of which only the last acknowledgement comes: nothing is heard after it.
+      a.transfer.send(message({ data: "x".repeat(11_600), streamId: 2 }))
+      const { send } = b.sctp.transport
+      b.sctp.transport.send = async (packet: Buffer) => {
+        const { body, type } = read(Buffer.from(packet))!.chunks[0]!
+        if (type !== 3 || readSack(body).cumulative === 14) await send(packet)
+      }
+      a.transfer.send(message({ data: "late", expiresAt: performance.now() + 5 }))
+      a.transfer.reset(0)
+      assert.isTrue(a.transfer.isResetting(0))
+      await until(() => isSettled(a) && !a.transfer.isResetting(0), 500)
+      assert.deepStrictEqual(b.received.map(([streamId]) => streamId), [2])
+    })
 
     it("waits for what the other end has sent before, and says that it does", async () => {
       const [a] = ends(seeded(1), () => ({ ...fair, drop: 1 }), [5, 100])

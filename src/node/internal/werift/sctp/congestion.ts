@@ -8,9 +8,10 @@ import { ahead32 } from "./serial.ts"
  * Timeouts in milliseconds. RFC 9260, section 16, has 1 second for the least and
  * 60 for the most, too long for who waits for an answer. The other end may keep
  * an acknowledgement back for 200 milliseconds (section 6.2), which the smallest
- * deviation takes into account, as in libwebrtc.
+ * deviation takes into account, as in libwebrtc, which also has the most that it is
+ * doubled to.
  */
-const Timeout = { initial: 500, leastDeviation: 220, most: 3000 }
+const Timeout = { initial: 500, leastDeviation: 220, mostDoubled: 3000, most: 60_000 }
 
 /** What there is to know of an acknowledgement. */
 interface Acknowledgement {
@@ -28,6 +29,8 @@ interface Acknowledgement {
 /** @internal */
 export class Congestion {
   timeout = Timeout.initial
+  /** What the timeout is doubled to at most. */
+  #mostDoubled = Timeout.mostDoubled
   readonly #maxPiece: number
   #window: number
   #threshold = Infinity
@@ -94,7 +97,15 @@ export class Congestion {
     this.#reduce()
     this.#window = this.#maxPiece
     this.#recoversUntil = undefined
-    this.timeout = Math.min(2 * this.timeout, Timeout.most)
+    this.timeout = Math.max(this.timeout, Math.min(2 * this.timeout, this.#mostDoubled))
+  }
+
+  /**
+   * An answer came of which nobody knows how long it took, to what was sent twice. While that is so of all answers, all may
+   * take longer than this end waits.
+   */
+  cannotObserve(): void {
+    if (this.#mean === undefined) this.#mostDoubled = Math.min(2 * this.#mostDoubled, Timeout.most)
   }
 
   /** The time that an answer took. */
@@ -106,6 +117,7 @@ export class Congestion {
       this.#deviation += (Math.abs(this.#mean - time) - this.#deviation) / 4
       this.#mean += (time - this.#mean) / 8
     }
+    this.#mostDoubled = Timeout.mostDoubled
     this.timeout = Math.min(this.#mean + Math.max(4 * this.#deviation, Timeout.leastDeviation), Timeout.most)
   }
 }

@@ -70,7 +70,7 @@ export class Receiving {
   /** Whether the piece is new. One that is too far ahead is not, as it will come again. */
   take(piece: Data): boolean {
     const ahead = ahead32(piece.tsn, this.#cumulative)
-    if (ahead > MaxAhead || this.#blocks.length >= MaxBlocks && ahead > 1) return false
+    if (ahead > MaxAhead || ahead > 1 && (this.#blocks.length >= MaxBlocks || this.#isBehind(piece))) return false
     if (ahead <= 0 || !this.#mark(piece.tsn, ahead)) {
       if (this.#duplicates.length < MaxDuplicates) this.#duplicates.push(piece.tsn)
       return false
@@ -78,6 +78,11 @@ export class Receiving {
     if (piece.isFirst && piece.isLast) this.#complete(piece, piece.data)
     else this.#join(piece)
     return true
+  }
+
+  /** Half of the way round ahead of the message that is next: it could not be kept, and can be when others have come. */
+  #isBehind({ isOrdered, ssn, streamId }: Data): boolean {
+    return isOrdered && ahead16(ssn, this.#streams.get(streamId)?.next ?? 0) < 0
   }
 
   /** Whether the number is new. */

@@ -16,8 +16,8 @@ const MaxStreams = 135
 
 /** What resetting needs of the rest of the association. */
 interface Host {
-  /** Those on which something was sent that has not arrived. */
-  readonly busy: () => ReadonlySet<number>
+  /** Whether something was sent on the stream that has not arrived. */
+  readonly isBusy: (streamId: number) => boolean
   /** The number of what was sent last. */
   readonly lastSent: () => number
   /** Everything up to this number has come. */
@@ -77,8 +77,7 @@ export class Resets {
   /** Asks the other end, one request at a time, for the streams on which everything has arrived. */
   ask(): void {
     if (this.#asked !== undefined || this.#wanted.size === 0) return
-    const busy = this.#host.busy()
-    const streams = [...this.#wanted].filter((streamId) => !busy.has(streamId)).slice(0, MaxStreams)
+    const streams = [...this.#wanted].filter((streamId) => !this.#host.isBusy(streamId)).slice(0, MaxStreams)
     if (streams.length === 0) return
     for (const streamId of streams) this.#wanted.delete(streamId)
     this.#asked = { sequence: this.#next(), lastTsn: this.#host.lastSent(), streams }

@@ -21,7 +21,7 @@ type Sctp = RTCSctpTransport["sctp"]
 export interface Limits {
   /** Of messages that are not complete, or came before their turn, beyond the window of 1 MiB, and one more for what they wait for. */
   readonly maxBytes: number
-  /** Called when something cannot be read, does not fit, or is beyond the limit; it is dropped. */
+  /** Called when something cannot be read, does not fit, or is beyond the limit and nothing would move any more; it is dropped. */
   readonly onBad: () => void
 }
 
@@ -37,12 +37,15 @@ const AcknowledgeWithinMillis = 20
  */
 const MaxBurst = 32
 
-/** What fits into a packet beside the acknowledgement's head: more blocks than that are not told. */
-const MaxAcknowledged = 250
+/** Of a packet with an acknowledgement, and of one that says what was given up, before what each entry has 4 for. */
+const SackHeadBytes = 28
+const ForwardHeadBytes = 20
 
 /** @internal */
 export class Transfer {
   limits: Limits
+  /** Whether the other end has sent data. */
+  hasReceived = false
   readonly #sctp: Sctp
   readonly #sending: Sending
   readonly #receiving: Receiving
@@ -69,7 +72,7 @@ export class Transfer {
       sctp.onReceive.execute(streamId, protocol, data)
     })
     this.#resets = new Resets({
-      busy: () => this.#sending.busy(),
+      isBusy: (streamId) => this.#sending.isBusy(streamId),
       lastSent: () => this.#sending.lastTsn,
       cumulative: () => this.#receiving.cumulative,
       streams: host.streams,
@@ -165,6 +168,7 @@ export class Transfer {
         else control(chunk)
       }
       if (hasData) {
+        this.hasReceived = true
         this.#unacknowledged++
         this.#resets.perform()
       }
@@ -181,8 +185,12 @@ export class Transfer {
     const { limits } = this
     const piece = readData(flags, body)
     // What the others wait for is taken for longer: without it they would wait for ever.
-    const room = ahead32(piece.tsn, this.#receiving.cumulative) === 1 ? 2 * MaxWindow : MaxWindow
-    if (this.#receiving.held > room + limits.maxBytes) return limits.onBad()
+    const isNext = ahead32(piece.tsn, this.#receiving.cumulative) === 1
+    if (this.#receiving.held > (isNext ? 2 : 1) * MaxWindow + limits.maxBytes) {
+      // The others are dropped as if they were lost: the window counts data alone, of small pieces it has let more come.
+      if (isNext) limits.onBad()
+      return
+    }
     // One that came already was not acknowledged as the other end sees it.
     if (!this.#receiving.take(piece)) this.#unacknowledged++
   }
@@ -211,9 +219,9 @@ export class Transfer {
       this.#unacknowledged = 0
       // Open for a message of any size, as long as it is not too much.
       const window = Math.max(0, Math.min(MaxWindow, MaxWindow + this.limits.maxBytes - this.#receiving.held))
-      packets.sack({ ...this.#receiving.acknowledgement(MaxAcknowledged), window })
+      packets.sack({ ...this.#receiving.acknowledgement((this.#sctp["mtu"] - SackHeadBytes) >> 2), window })
     }
-    const forward = this.#sending.forward()
+    const forward = this.#sending.forward((this.#sctp["mtu"] - ForwardHeadBytes) >> 2)
     if (forward !== undefined) packets.forward(forward)
     const isFirstAgain = this.#sending.transmit(now, (piece) => {
       if (packets.count >= MaxBurst && packets.isNext(piece.data.length)) return false
@@ -221,6 +229,8 @@ export class Transfer {
       return true
     })
     packets.end()
+    // Of a stream that closes the last messages may have been given up just now.
+    this.#resets.ask()
     if (isFirstAgain || this.#timeoutAt === Infinity) this.#restartTimer()
     this.#sending.tellLeft()
     if (this.#sending.canSend) this.#schedule()
@@ -237,13 +247,15 @@ export class Transfer {
 
   #setTimer(): void {
     this.#timerAt = this.#timeoutAt
-    this.#sctp["timer3Handle"] = setTimeout(() => {
+    const look = () => {
       this.#timerAt = Infinity
       if (this.#isOver || this.#timeoutAt === Infinity) return
       if (this.#timeoutAt - performance.now() > 1) return this.#setTimer()
       this.#sending.expire(performance.now())
       this.#timeoutAt = Infinity
       this.#flush()
-    }, this.#timerAt - performance.now())
+    }
+    // When what has come is read: where the process was busy the answer may be there.
+    this.#sctp["timer3Handle"] = setTimeout(() => setImmediate(look), this.#timerAt - performance.now())
   }
 }
