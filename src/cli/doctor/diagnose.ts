@@ -83,7 +83,11 @@ const stepsOf = Effect.fnUntraced(function*(session: Session.Session) {
   const { dtls, path } = yield* pathOf(session)
   const hasRpc = seen.opening.includes("rpc")
   const answer = hasRpc
-    ? yield* raw.ask(JSON.stringify({ jsonrpc: "2.0", id: 1, method: NoMethod }), (json) => json?.id === 1, "5 seconds")
+    ? yield* raw.ask(
+      JSON.stringify({ jsonrpc: "2.0", id: 1, method: NoMethod }),
+      (json) => Session.idOf(json) === 1,
+      "5 seconds"
+    )
     : undefined
   const wrong = offered.filter(({ compress, label }) => {
     const forms = seen.forms.get(label)

@@ -50,13 +50,12 @@ const of = (
       message: redactor.json(message) as Schema.JsonObject
     }),
   rpc(direction, frame) {
-    let message: Schema.Json
-    try {
-      message = JSON.parse(frame)
-    } catch {
-      return add({ type: "rpc", direction, text: redactor.text(frame) })
-    }
-    add({ type: "rpc", direction, message: redactor.json(message) })
+    const message = Format.decodeFrame(frame)
+    add(
+      message === undefined
+        ? { type: "rpc", direction, text: redactor.text(frame) }
+        : { type: "rpc", direction, message: redactor.json(message) }
+    )
   },
   state: (state, detail) =>
     add({ type: "state", state, ...(detail === undefined ? {} : { detail: redactor.text(detail) }) }),
