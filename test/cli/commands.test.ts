@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
-import { SoraMethod } from "effect-sora-rpc"
+import { SoraMethod, SoraRpcError } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
@@ -229,6 +229,39 @@ describe("a process", { concurrent: false, timeout: 180_000 }, () => {
         assert.include(stderr, "4490 BAD [redacted]")
         assert.notInclude(stderr + stdout, token)
       }
+    }))
+
+  it.live("has its token nowhere either where the server answers with it", () =>
+    Effect.gen(function*() {
+      const token = "Tok3n-that-nobody-may-see"
+      const echo = SoraMethod.handle(SoraMethod.make("Echo", { version: "1" }), () =>
+        Effect.succeed({ next_token: "mine", [`of ${token}`]: [`Bearer ${token}`] }))
+      const refuse = SoraMethod.handle(SoraMethod.make("Refuse", { version: "1" }), () =>
+        Effect.fail(new SoraRpcError.ServerError({ code: -32000, message: `NO ${token}`, data: { of: token } })))
+      const server = yield* SoraServer.make({
+        handlers: [
+          echo,
+          refuse,
+          SoraMethod.handle(SoraMethod.make(token, { version: "1" }), () =>
+            Effect.succeed(null))
+        ]
+      })
+      const env = { SORA_SIGNALING_URL: server.url, SORA_CHANNEL_ID: "c", SORA_ACCESS_TOKEN: token }
+      const calls = "{\"method\":\"1/Echo\"}\n{\"method\":\"1/Refuse\"}"
+      const [called, refused, methods, recorded, examined] = yield* Effect.all([
+        run(["call", "1/Echo"], env),
+        run(["call", "1/Refuse"], env),
+        run(["methods"], env),
+        run(["record", join(yield* folder, "r.jsonl"), "--calls", "-"], env, calls),
+        run(["doctor"], env)
+      ], { concurrency: 2 })
+      for (const { stderr, stdout } of [called, refused, methods, recorded, examined]) {
+        assert.notInclude(stderr + stdout, token)
+        assert.include(stderr + stdout, "[redacted]")
+      }
+      // What else the application's own data holds is not ours to take away.
+      assert.strictEqual(called.stdout, "{\"next_token\":\"mine\",\"of [redacted]\":[\"Bearer [redacted]\"]}\n")
+      assert.strictEqual(refused.stderr, "RpcError -32000: NO [redacted] {\"of\":\"[redacted]\"}\n")
     }))
 })
 

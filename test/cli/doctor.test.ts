@@ -6,6 +6,7 @@
 import * as NodeWS from "@effect/platform-node/NodeWS"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { SoraMethod } from "effect-sora-rpc"
 import { SoraAuth, type SoraFaults, SoraServer } from "effect-sora-rpc/server"
 import { execFileSync, spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
@@ -22,7 +23,14 @@ import { Nowhere } from "../utils/nowhere.ts"
 import * as ScriptedSora from "../utils/scriptedSora.ts"
 import { folder, run } from "./run.ts"
 
-const examine = (url: string, options: { readonly connectTimeout?: number; readonly metadata?: string } = {}) =>
+const examine = (
+  url: string,
+  options: {
+    readonly connectTimeout?: number
+    readonly metadata?: string
+    readonly secrets?: ReadonlyArray<string>
+  } = {}
+) =>
   diagnose({
     options: {
       signalingUrls: [url],
@@ -33,7 +41,7 @@ const examine = (url: string, options: { readonly connectTimeout?: number; reado
       connectTimeout: options.connectTimeout ?? 10_000,
       ...(options.metadata === undefined ? {} : { metadata: options.metadata })
     },
-    recorder: Recorder.nowhere(Redact.make({ secrets: [], keep: [] })),
+    recorder: Recorder.nowhere(Redact.make({ secrets: options.secrets ?? [], keep: [] })),
     write: true,
     teller: { step: () => Effect.void, progress: () => Effect.void }
   })
@@ -195,6 +203,20 @@ describe("doctor against the development server, turned round", { timeout: 120_0
       const bad = yield* examine(url, { metadata: "another" })
       assert.deepStrictEqual([faults(bad.report), bad.failure?.exitCode], [["authentication"], 2])
       assert.include(bad.failure!.text, "4490 NOT-YOU")
+    }))
+
+  it.live("one that says which token would have been good", () =>
+    Effect.gen(function*() {
+      const token = "Tok3n-that-nobody-may-see"
+      const { url } = yield* SoraServer.make({
+        authenticate: ({ metadata }) =>
+          metadata === token ? Effect.succeed({}) : Effect.fail(new SoraAuth.Refusal({ reason: `NOT-${token}` })),
+        handlers: [SoraMethod.handle(SoraMethod.make(token), () => Effect.succeed(null))]
+      })
+      const { report } = yield* examine(url, { metadata: token, secrets: [token] })
+      assert.include(JSON.stringify(report.findings), "closed with 4490 NOT-[redacted]")
+      assert.include(report.grants, "[redacted]")
+      assert.notInclude(Report.toMarkdown(report), token)
     }))
 
   it.live("switched before the channels are open", () =>

@@ -35,7 +35,7 @@ const lines = (
       type: "state",
       state: state._tag,
       ...("attempt" in state ? { attempt: state.attempt } : {}),
-      ...("reason" in state ? { reason: state.reason._tag, detail: state.reason.message } : {})
+      ...("reason" in state ? { reason: state.reason._tag, detail: redactor.text(state.reason.message) } : {})
     }))
   )
 

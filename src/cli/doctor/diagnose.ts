@@ -147,12 +147,19 @@ export const diagnose = Effect.fnUntraced(function*<R>(
   }
 ): Effect.fn.Return<Diagnosis, never, R> {
   const url = options.signalingUrls[0]!
+  // A server may say again what it was told.
+  const shown = (text: string) => recorder.redactor.text(text)
   const reportOf = (report: Pick<Report.Report, "steps" | "grants" | "findings">): Report.Report => ({
     by: `effect-sora-rpc ${Version}`,
     runtime: `Node.js ${process.versions.node}, werift`,
-    url: recorder.redactor.text(url.replace(/[?#].*$/s, "")),
+    url: shown(url.replace(/[?#].*$/s, "")),
     ...report,
-    steps: report.steps.map((step) => ({ ...step, detail: recorder.redactor.text(step.detail) }))
+    steps: report.steps.map((step) => ({ ...step, detail: shown(step.detail) })),
+    grants: report.grants.map(shown),
+    findings: report.findings.map((finding) => ({
+      ...finding,
+      observed: finding.observed === null ? null : shown(finding.observed)
+    }))
   })
   const tell = (step: Report.Step) => {
     recorder.note(`${step.step}: ${step.outcome}`, { detail: step.detail })
