@@ -52,6 +52,9 @@ describe("against serve", { concurrent: false, timeout: 180_000 }, () => {
         ["no such command", ["cal"]],
         ["no such flag", ["ping", "--cuont", "3"]],
         ["no duration", ["ping", "--timeout", "soon"]],
+        ["too few lines", ["watch", "--count", "-1"]],
+        ["a password that is not encoded", ["call", "x", "--signaling-url", "ws://u:50%@127.0.0.1/x"]],
+        ["a password of a proxy that is not encoded", ["call", "x", "--proxy", "http://u:50%@127.0.0.1/x"]],
         ["too few lines in time", ["watch", "--type", "push", "--count", "1", "--timeout", "300 millis"]],
         ["no such recording", ["replay", join(files, "none.jsonl")]]
       ]
@@ -80,13 +83,23 @@ describe("against serve", { concurrent: false, timeout: 180_000 }, () => {
         assert.match(stdout, new RegExp(`EXAMPLES[^]*sora-rpc ${names[i]}`), names[i])
         for (const [, flag] of stdout.matchAll(/^ {2}--(\S+?),? .*$/gm)) {
           if (["help", "version", "wizard", "completions", "log-level"].includes(flag!)) continue
-          assert.include(stdout, `SORA_${flag!.toUpperCase().replaceAll("-", "_")}`, `${names[i]} --${flag}`)
+          // What a name says in one command alone has its variable.
+          const own = flag === "count" || (flag === "timeout" && names[i] === "watch") ? `${names[i]}-${flag}` : flag!
+          assert.include(stdout, `SORA_${own.toUpperCase().replaceAll("-", "_")}`, `${names[i]} --${flag}`)
         }
       }
       expect((yield* run(["--help"])).stdout).toMatchSnapshot()
       assert.deepStrictEqual((yield* run(["--version"])).code, 0)
     }))
 })
+
+/** Makes a package one that cannot be found. */
+const without = (name: string) =>
+  `data:text/javascript,${
+    encodeURIComponent(
+      `import{registerHooks}from"node:module";registerHooks({resolve(s,c,n){if(s==="${name}")throw new Error("none");return n(s,c)}})`
+    )
+  }`
 
 describe("errors", { concurrent: false, timeout: 180_000 }, () => {
   it.live("have an exit code each", () =>
@@ -111,7 +124,11 @@ describe("errors", { concurrent: false, timeout: 180_000 }, () => {
         run(["call", "1/Hang", "--timeout", "300 millis"], env),
         run(["call", "1/Kick"], env),
         run(["serve", "--jwt"], { SORA_JWT_SECRET: "" }),
-        run(["serve", "--port", new URL(server.url).port])
+        run(["serve", "--port", new URL(server.url).port]),
+        // As where it is not installed.
+        run(["serve", "--jwt"], { NODE_OPTIONS: `--import ${without("jose")}` }),
+        // Of another command.
+        run(["call", "1/Hang", "--timeout", "300 millis"], { ...env, SORA_WATCH_TIMEOUT: "1 hour", SORA_COUNT: "x" })
       ], { concurrency: 2 })
       const expected = [
         [1, /bad options: signalingUrls/],
@@ -121,7 +138,9 @@ describe("errors", { concurrent: false, timeout: 180_000 }, () => {
         [4, /TimeoutError: 1\/Hang: no response within 300ms/],
         [5, /Disconnected -1: Disconnected \(the server closed the connection: 1000 DISCONNECTED-API\)/],
         [1, /SORA_JWT_SECRET: it is empty/],
-        [2, /SoraServerError: .*cannot listen on 127\.0\.0\.1:\d+; is the port in use\?/]
+        [2, /SoraServerError: .*cannot listen on 127\.0\.0\.1:\d+; is the port in use\?/],
+        [1, /^--jwt: needs the package jose: npm install jose\n$/],
+        [4, /TimeoutError/]
       ] as const
       expected.forEach(([code, message], i) => {
         assert.match(results[i]!.stderr, message)

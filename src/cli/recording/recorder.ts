@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { closeSync, openSync, writeFileSync } from "node:fs"
+import { closeSync, fchmodSync, fstatSync, openSync, writeFileSync } from "node:fs"
 import { Version } from "../../internal/version.ts"
 import { badUsage, type Failure } from "../failure.ts"
 import * as Format from "./format.ts"
@@ -67,6 +67,18 @@ const of = (
     })
 })
 
+/** One that was there keeps its mode when it is opened. */
+const openOwn = (path: string): number => {
+  const file = openSync(path, "w", 0o600)
+  try {
+    if (fstatSync(file).isFile()) fchmodSync(file, 0o600)
+    return file
+  } catch (cause) {
+    closeSync(file)
+    throw cause
+  }
+}
+
 /** A recorder into a file, which only its owner may read. */
 export const make = Effect.fnUntraced(function*(options: {
   readonly path: string
@@ -79,7 +91,7 @@ export const make = Effect.fnUntraced(function*(options: {
     badUsage(options.path, `cannot be written: ${cause instanceof Error ? cause.message : "?"}`)
   const file = yield* Effect.acquireRelease(
     Effect.try({
-      try: () => openSync(options.path, "w", 0o600),
+      try: () => openOwn(options.path),
       catch: cannot
     }),
     (file) => Effect.sync(() => closeSync(file))
