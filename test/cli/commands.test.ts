@@ -70,6 +70,16 @@ describe("against serve", { concurrent: false, timeout: 180_000 }, () => {
         ])
       )
       expect(told).toMatchSnapshot()
+      const replaying = yield* start(["replay", join(files, "session.jsonl"), "--port", "0"])
+      const [, replayed] = yield* replaying.written("stdout", /"url":"(ws:[^"]+)"/)
+      const again = ["call", "RequestSimulcastRid", "{\"rid\":\"r1\"}"]
+      expect(shown(yield* run(again, { ...env, SORA_SIGNALING_URL: replayed! }))).toMatchSnapshot("call, of a replay")
+      yield* replaying.signal("SIGINT")
+      expect(shown(yield* replaying.ended)).toMatchSnapshot("replay, until SIGINT")
+      // How many pings come and which transport switches first is a matter of time.
+      const report = (text: string) => text.replace(/^.*(?:when rpc opens|the time between pings).*\n/gm, "")
+      const doctor = shown(yield* run(["doctor", "--output", "pretty"], env))
+      expect({ ...doctor, stdout: report(doctor.stdout) }).toMatchSnapshot("doctor")
       yield* served.signal("SIGINT")
       expect(shown(yield* served.ended)).toMatchSnapshot("serve, until SIGINT")
     }))

@@ -24,7 +24,7 @@ import * as ScriptedSora from "../utils/scriptedSora.ts"
 import { folder, run } from "./run.ts"
 
 const examine = (
-  url: string,
+  url: string | ReadonlyArray<string>,
   options: {
     readonly connectTimeout?: number
     readonly metadata?: string
@@ -33,7 +33,7 @@ const examine = (
 ) =>
   diagnose({
     options: {
-      signalingUrls: [url],
+      signalingUrls: [url].flat(),
       channelId: "lobby",
       role: "sendonly",
       audio: false,
@@ -129,6 +129,22 @@ const turned: Record<string, Turned> = {
     differs: { "the result of PutSignalingNotifyMetadataItem": "the item" }
   },
   closeMessage: { options: { closeMessage: true }, differs: {} },
+  handlers: {
+    options: { handlers: [SoraMethod.handle(SoraMethod.make("Own", { version: "1.0" }), () => Effect.succeed(null))] },
+    differs: { "versions of what is granted": "2025.2.0, 1.0" },
+    step: ["grants", /^6 methods$/]
+  },
+  // Its calls are answered before the next one comes.
+  maxCalls: { options: { maxCalls: 5 }, differs: {} },
+  maxBufferedBytes: {
+    options: { maxBufferedBytes: 100_000 },
+    differs: {
+      "a call of 200,000 bytes":
+        "no answer; the connection ended: the server closed the connection: 4490 BUFFER-OVERFLOW"
+    }
+  },
+  allowedOrigins: { options: { allowedOrigins: ["https://app.example"] }, differs: {} },
+  host: { options: { host: "localhost" }, differs: {} },
   faults: { options: { faults: { drop: 1 } }, differs: {}, faults: ["rpc"] },
   authenticate: {
     options: { authenticate: () => Effect.succeed({ rpcMethods: ["2025.2.0/RequestSimulcastRid"] }) },
@@ -217,6 +233,34 @@ describe("doctor against the development server, turned round", { timeout: 120_0
       assert.include(JSON.stringify(report.findings), "closed with 4490 NOT-[redacted]")
       assert.include(report.grants, "[redacted]")
       assert.notInclude(Report.toMarkdown(report), token)
+    }))
+
+  it.live("tries each row of section 9 of the notes, or says why not", () =>
+    Effect.gen(function*() {
+      const notes = readFileSync("docs/sora-protocol.md", "utf8")
+      const section = /^## 9\. [^]*?(?=^## )/m.exec(notes)![0]
+      const rows = Array.from(section.matchAll(/^\| (\d+) \|/gm), ([, row]) => Number(row))
+      assert.isAbove(rows.length, 35)
+      const { url } = yield* SoraServer.make()
+      const { report } = yield* examine(url)
+      const known = new Set(report.findings.map(({ row }) => row).filter((row) => row !== null))
+      assert.sameMembers([...known], rows)
+      for (const { reason, verdict } of report.findings) if (verdict === "not tried") assert.isNotEmpty(reason)
+    }))
+
+  it.live("of several URLs, each; one that is dead is a fault, and nothing more", () =>
+    Effect.gen(function*() {
+      const { url } = yield* SoraServer.make()
+      const dead = "ws://127.0.0.1:1/signaling"
+      const { failure, report } = yield* examine([dead, url])
+      assert.deepStrictEqual([faults(report), failure?.exitCode, differences(report)], [["TCP 1"], 6, {}])
+      assert.match(failure!.text, /TCP 1: port 1: ECONNREFUSED/)
+      assert.strictEqual(stepOf(report, "TCP 2")!.outcome, "ok")
+      assert.strictEqual(stepOf(report, "rpc")!.outcome, "ok")
+      const none = yield* examine([dead, "ws://127.0.0.1:2/signaling"])
+      assert.deepStrictEqual([faults(none.report), none.failure?.exitCode], [["TCP 1", "TCP 2"], 2])
+      const unfit = yield* examine([url, "http://127.0.0.1/"])
+      assert.deepStrictEqual([faults(unfit.report), unfit.failure?.exitCode], [["URL 2"], 1])
     }))
 
   it.live("switched before the channels are open", () =>

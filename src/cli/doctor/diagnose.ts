@@ -146,13 +146,13 @@ export const diagnose = Effect.fnUntraced(function*<R>(
     readonly teller: Teller<R>
   }
 ): Effect.fn.Return<Diagnosis, never, R> {
-  const url = options.signalingUrls[0]!
+  const urls = options.signalingUrls
   // A server may say again what it was told.
   const shown = (text: string) => recorder.redactor.text(text)
   const reportOf = (report: Pick<Report.Report, "steps" | "grants" | "findings">): Report.Report => ({
     by: `effect-sora-rpc ${Version}`,
     runtime: `Node.js ${process.versions.node}, werift`,
-    url: shown(url.replace(/[?#].*$/s, "")),
+    url: urls.map((url) => shown(url.replace(/[?#].*$/s, ""))).join(", "),
     ...report,
     steps: report.steps.map((step) => ({ ...step, detail: shown(step.detail) })),
     grants: report.grants.map(shown),
@@ -167,17 +167,29 @@ export const diagnose = Effect.fnUntraced(function*<R>(
   }
 
   yield* teller.progress("looking for the server")
-  const reached = yield* reach(url, options)
+  const tried = yield* Effect.forEach(urls, (url, i) =>
+    Effect.map(reach(url, options), (steps) => {
+      const unreached = steps.find(({ outcome, step }) => outcome === "fault" && step !== "TLS")
+      return {
+        url,
+        unreached,
+        steps: urls.length === 1 ? steps : steps.map((step) => ({ ...step, step: `${step.step} ${i + 1}` }))
+      }
+    }), { concurrency: "unbounded" })
+  const reached = tried.flatMap(({ steps }) => steps)
   yield* Effect.forEach(reached, tell, { discard: true })
-  const unreached = reached.find(({ outcome, step }) => outcome === "fault" && step !== "TLS")
-  if (unreached !== undefined) {
+  const unreached = tried.flatMap(({ unreached }) => unreached ?? [])
+  const unfit = unreached.find(({ step }) => step === "URL")
+  // Of several a client needs one.
+  if (unfit !== undefined || unreached.length === urls.length) {
     return {
       report: reportOf({ steps: [...reached, ...skipped(0)], grants: [], findings: [] }),
-      failure: unreached.step === "URL"
-        ? badUsage("--signaling-url", unreached.detail)
-        : cannot("Unreachable", unreached.detail)
+      failure: unfit === undefined
+        ? cannot("Unreachable", Array.from(new Set(unreached.map(({ detail }) => detail))).join("; "))
+        : badUsage("--signaling-url", unfit.detail)
     }
   }
+  const url = tried.find(({ unreached }) => unreached === undefined)!.url
 
   yield* teller.progress("connecting")
   const seen = Session.nothing()
@@ -213,7 +225,7 @@ export const diagnose = Effect.fnUntraced(function*<R>(
     const { methods, obstacle, steps } = yield* stepsOf(opened.success)
     yield* Effect.forEach(steps, tell, { discard: true })
     const findings = yield* Guesses.tryAll(
-      { options, recorder, session, granted: methods, write, obstacle },
+      { options, url, recorder, session, granted: methods, write, obstacle },
       seen,
       (done, of) => teller.progress(`trying what is not known: ${done} of ${of}`)
     )

@@ -20,6 +20,8 @@ import { askSocket, type Closed, idOf, type Seen, type Session } from "./session
 
 interface Context {
   readonly options: NodeSora.Options
+  /** The first signaling URL that can be reached. */
+  readonly url: string
   readonly recorder: Recorder
   /** The session at hand; another one when the last has ended. */
   readonly session: Effect.Effect<Session | undefined>
@@ -81,7 +83,11 @@ const answerOf = ({ raw }: Session, asking: Effect.Effect<Schema.Json | undefine
 
 /** Nothing where an answer may be that of another frame. */
 const tidily = ({ raw }: Session, observe: Effect.Effect<string>): Effect.Effect<Observed> =>
-  Effect.suspend(() => raw.isTidy() ? Effect.map(observe, (text) => raw.isTidy() ? text : undefined) : Effect.undefined)
+  Effect.suspend(() =>
+    raw.isTidy()
+      ? Effect.map(observe, (text) => raw.isTidy() || text === "no answer" ? text : undefined)
+      : Effect.undefined
+  )
 
 /** A frame that is no proper call, whose answer may have no id: whatever comes next and names no other call. */
 const throwIn = (session: Session, frame: string, id?: Schema.Json, timeout?: "1 second") =>
@@ -116,7 +122,9 @@ const over = (
         row,
         about,
         guess,
-        ended === undefined ? observed! : `${observed ?? "nothing"}; the connection ended: ${ended.message}`
+        ended === undefined
+          ? observed!
+          : `${observed ?? "no answer that can be told"}; the connection ended: ${ended.message}`
       )
     ]
   })
@@ -509,14 +517,14 @@ const bare = (
   observe: (message: Signaling.Wire) => string = (message) =>
     message.type === "offer" ? "accepted" : String(message.type)
 ): Probe =>
-({ options, recorder }) =>
+({ options, recorder, url }) =>
   Effect.gen(function*() {
     recorder.note(`trying: ${about}`)
     // Of a command it is no effect.
     const given = options.metadata as SoraConnection.Metadata | undefined
     const metadata = Redacted.isRedacted(given) ? Redacted.value(given) : given
     const connect = Signaling.encodeClientMessage(ConnectMessage.make(options, metadata, "sora-rpc doctor"))
-    return [tried(row, about, guess, closedOr(yield* askSocket(options, change(connect), recorder), observe))]
+    return [tried(row, about, guess, closedOr(yield* askSocket(options, url, change(connect), recorder), observe))]
   })
 
 const without = (connect: Signaling.Wire, ...names: ReadonlyArray<string>): Signaling.Wire =>
@@ -596,6 +604,15 @@ const left: ReadonlyArray<Finding> = [
     "the first value of the store",
     "the authentication decides"
   ),
+  notTried(
+    33,
+    "what the channel is told of others",
+    "no updated of somebody unknown, no data in another's created, own bundle not listed",
+    "it needs other connections"
+  ),
+  notTried(34, "a push of metadata before the created of its connection", "it may be", "it needs other connections"),
+  notTried(35, "how long a TURN credential lasts", "no TURN of its own", "it would load the TURN server, for hours"),
+  notTried(36, "a re-offer that takes a track away", "the transceiver is stopped", "it needs a sender that stops"),
   notTried(null, "a close message before the server's end", "none", "the server would have to end the connection")
 ]
 

@@ -291,6 +291,7 @@ const MaxRedirects = 5
 /** What a bare WebSocket is told that sends one message: the first answer, or the end; nothing within five seconds. */
 export const askSocket = Effect.fnUntraced(function*(
   options: NodeSora.Options,
+  url: string,
   message: Signaling.Wire,
   recorder: Recorder
 ): Effect.fn.Return<Signaling.Wire | Closed | undefined> {
@@ -328,7 +329,7 @@ export const askSocket = Effect.fnUntraced(function*(
       (webSocket) => Effect.sync(() => webSocket.close())
     )
 
-  let answer = yield* ask(options.signalingUrls[0]!, message)
+  let answer = yield* ask(url, message)
   for (let i = 0; i < MaxRedirects && answer !== undefined && "location" in answer; i++) {
     answer = yield* ask(String(answer.location), { ...message, redirect: true })
   }
