@@ -4,12 +4,13 @@
  * docstring names is there, that the README in Japanese has the programs and
  * commands of the English one, and that the page in docs is the one of examples.
  *
- *   npm run check:docs
+ *   npm run check:docs                # of the repository
+ *   npm run check:docs -- <folder>    # of a package that is unpacked or installed there
  */
 import { existsSync, globSync, readFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 
-const root = resolve(import.meta.dirname, "..")
+const root = resolve(process.argv[2] ?? join(import.meta.dirname, ".."))
 const read = (path: string) => readFileSync(join(root, path), "utf8")
 const problems: Array<string> = []
 

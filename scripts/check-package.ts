@@ -5,6 +5,7 @@
  * on the Node that runs this.
  */
 import { spawn, spawnSync } from "node:child_process"
+import { createHmac } from "node:crypto"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
@@ -22,25 +23,43 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string): string 
   throw new Error(`${command.split("/").at(-1)} ${args.join(" ")} failed`)
 }
 
+const jwtSecret = "a secret of this check alone, of 32 bytes and more"
+
+/** What `serve --jwt` takes. */
+const jwt = (claims: object): string => {
+  const text = [{ alg: "HS256" }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(
+    "."
+  )
+  return `${text}.${createHmac("sha256", jwtSecret).update(text).digest("base64url")}`
+}
+
 /** Each command of the binary, against its own `serve`. Gives the version of that Node. */
 const checkCommands = async (node: string, main: string, file: string): Promise<string> => {
-  const serve = spawn(node, [main, "serve", "--port", "0"], { stdio: ["ignore", "pipe", "ignore"] })
-  let replay: ReturnType<typeof spawn> | undefined
-  const urlOf = (child: ReturnType<typeof spawn>) =>
-    new Promise<string>((resolve, reject) => {
-      child.stdout!.on("data", (data) => resolve(JSON.parse(String(data)).url))
+  const running: Array<ReturnType<typeof spawn>> = []
+  /** A command that goes on; gives what it says of its URLs. */
+  const serving = (...args: ReadonlyArray<string>) =>
+    new Promise<{ readonly url: string; readonly uiUrl?: string }>((resolve, reject) => {
+      const child = spawn(node, [main, ...args, "--port", "0"], {
+        stdio: ["ignore", "pipe", "ignore"],
+        env: { ...process.env, SORA_JWT_SECRET: jwtSecret }
+      })
+      running.push(child)
+      child.stdout!.on("data", (data) => resolve(JSON.parse(String(data))))
       child.on("exit", (code) => reject(new Error(`it ended with ${code}`)))
     })
   try {
-    const expectOf = (url: string) => (args: ReadonlyArray<string>, code: number, out: RegExp, err = /^/) => {
+    const expectOf = (url: string, env = {}) => (args: ReadonlyArray<string>, code: number, out: RegExp, err = /^/) => {
       const { status, stderr, stdout } = spawnSync(node, [main, ...args], {
         encoding: "utf8",
-        env: { ...process.env, SORA_SIGNALING_URL: url, SORA_CHANNEL_ID: "lobby" }
+        env: { ...process.env, SORA_SIGNALING_URL: url, SORA_CHANNEL_ID: "lobby", ...env }
       })
       if (status === code && out.test(stdout) && err.test(stderr)) return
       throw new Error(`sora-rpc ${args.join(" ")} ended with ${status}, and printed:\n${stdout}${stderr}`)
     }
-    const expect = expectOf(await urlOf(serve))
+    const { uiUrl, url } = await serving("serve", "--ui")
+    const expect = expectOf(url)
+    const page = await (await fetch(uiUrl!)).text()
+    if (!page.includes("main.js")) throw new Error(`the page of serve --ui is:\n${page}`)
     const item = ["PutSignalingNotifyMetadataItem", "{\"key\":\"mood\",\"value\":\"busy\"}"]
     const mood = /^\{"mood":"busy"\}\n$/
     expect(["call", ...item], 0, mood, /^$/)
@@ -53,9 +72,17 @@ const checkCommands = async (node: string, main: string, file: string): Promise<
     expect(["record", file, "--include", "metadata", "--calls", `@${file}.calls`], 1, /^$/, /cannot be read/)
     writeFileSync(`${file}.calls`, `{"method":"${item[0]}","params":${item[1]}}\n`)
     expect(["record", file, "--include", "metadata", "--calls", `@${file}.calls`], 0, /"result":\{"mood":"busy"\}/)
-    replay = spawn(node, [main, "replay", file, "--port", "0"], { stdio: ["ignore", "pipe", "ignore"] })
-    expectOf(await urlOf(replay))(["call", ...item], 0, mood, /^$/)
-    for (const child of [serve, replay]) {
+    expectOf((await serving("replay", file)).url)(["call", ...item], 0, mood, /^$/)
+    const checking = (await serving("serve", "--jwt")).url
+    const token = jwt({ rpc_methods: ["2025.2.0/PutSignalingNotifyMetadataItem"] })
+    expectOf(checking, { SORA_ACCESS_TOKEN: token })(["call", ...item], 0, mood, /^$/)
+    expectOf(checking, { SORA_ACCESS_TOKEN: token.slice(0, -4) })(["call", ...item], 2, /^$/, /refused/)
+    for (
+      const [shell, pattern] of [["bash", /complete .*sora-rpc/], ["zsh", /#compdef/], ["fish", /complete -c/]] as const
+    ) {
+      expect(["--completions", shell], 0, pattern, /^$/)
+    }
+    for (const child of running) {
       const ended = new Promise((resolve) => child.on("exit", resolve))
       child.kill("SIGINT")
       const code = await ended
@@ -63,8 +90,7 @@ const checkCommands = async (node: string, main: string, file: string): Promise<
     }
     return run(node, ["--version"], ".").trim()
   } finally {
-    serve.kill("SIGKILL")
-    replay?.kill("SIGKILL")
+    for (const child of running) child.kill("SIGKILL")
   }
 }
 
@@ -74,7 +100,7 @@ try {
   const tarball = join(work, packed.filename)
   const files: ReadonlyArray<string> = packed.files.map(({ path }: { path: string }) => path)
   const strangers = files.filter((path) =>
-    !/^(package\.json|README(\.ja)?\.md|LICENSE|CHANGELOG\.md|(AGENTS|CONTRIBUTING)\.md|docs\/[\w-]+\.(md|svg)|examples\/.*|(src|dist)\/.*)$/
+    !/^(package\.json|README(\.ja)?\.md|LICENSE|CHANGELOG\.md|(AGENTS|CONTRIBUTING)\.md|docs\/[\w-]+\.(md|svg)|docs\/images\/[\w-]+\.png|examples\/.*|(src|dist)\/.*)$/
       .test(path)
   )
   if (strangers.length > 0) throw new Error(`the tarball has files that users do not need: ${strangers.join(", ")}`)
@@ -103,6 +129,7 @@ try {
       "effect",
       "werift",
       "@effect/platform-node",
+      "jose",
       "@roamhq/wrtc",
       "@effect/vitest",
       "vitest",
@@ -124,6 +151,10 @@ try {
     })
   )
   run("npm", ["install", "--loglevel=error", "--no-audit", "--no-fund"], project)
+
+  const installedAt = join(project, "node_modules", "effect-sora-rpc")
+  // What a link leads to has to be in the tarball too.
+  log(run(process.execPath, [join(root, "scripts", "check-docs.ts"), installedAt], root).trim())
 
   const programs = ["README.md", "AGENTS.md", "docs/calling.md", "docs/connecting.md", "docs/testing.md"].flatMap((
     document
@@ -153,8 +184,7 @@ try {
   if (!output.includes("metadata: { mood: 'busy' }")) throw new Error(`the README's first program printed:\n${output}`)
   log("the README's first program runs")
 
-  const installed = join(project, "node_modules", "effect-sora-rpc", "package.json")
-  const { bin: commands } = JSON.parse(readFileSync(installed, "utf8"))
+  const { bin: commands } = JSON.parse(readFileSync(join(installedAt, "package.json"), "utf8"))
   for (const name of ["sora-rpc", "effect-sora-rpc"]) {
     // As npx finds it.
     const { stdout } = spawnSync(join(project, "node_modules", ".bin", name), ["--version"], {
@@ -163,7 +193,7 @@ try {
     })
     if (!stdout.startsWith("sora-rpc v")) throw new Error(`${name} --version printed: ${stdout}`)
   }
-  const main = join(project, "node_modules", "effect-sora-rpc", commands["sora-rpc"])
+  const main = join(installedAt, commands["sora-rpc"])
   run("npm", ["install", "--loglevel=error", "--no-audit", "--no-fund", "--prefix", work, "node@22"], work)
   const node22 = join(work, "node_modules", "node", "bin", "node")
   for (const [i, node] of [node22, process.execPath].entries()) {
@@ -171,6 +201,11 @@ try {
     log(`each command runs from the tarball on Node ${version}`)
   }
 
+  rmSync(join(project, "node_modules", "jose"), { recursive: true })
+  const unsigned = spawnSync(process.execPath, [main, "serve", "--jwt"], { encoding: "utf8", cwd: project })
+  if (unsigned.status !== 1 || unsigned.stderr !== "--jwt: needs the package jose: npm install jose\n") {
+    throw new Error(`without jose it ended with ${unsigned.status} and said:\n${unsigned.stderr}`)
+  }
   for (const peer of ["werift", "@effect/platform-node", "effect"]) {
     rmSync(join(project, "node_modules", peer), { recursive: true })
     const { status, stderr } = spawnSync(process.execPath, [main, "--help"], { encoding: "utf8", cwd: project })

@@ -97,6 +97,13 @@ export const format = ({ code, data, error, exitCode, text }: Failure, as: "json
     ? text
     : `${error}${code === undefined ? "" : ` ${code}`}: ${text}${data === undefined ? "" : ` ${JSON.stringify(data)}`}`
 
+/** What is safe to say of a defect: its message may quote what came, so that only its name and place are. */
+const placeOf = (error: unknown): string => {
+  if (!(error instanceof Error)) return "no error was thrown"
+  const place = /^ +at .*?([\w.-]+\.[jt]s:\d+):\d+\)?$/m.exec(error.stack ?? "")?.[1]
+  return place === undefined ? error.name : `${error.name} at ${place}`
+}
+
 /** A failure of ours as it is; a defect as the fault that it is, without what it may hold. */
 export const asFailure = (cause: Cause.Cause<unknown>): Effect.Effect<never, Failure> => {
   if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
@@ -106,7 +113,7 @@ export const asFailure = (cause: Cause.Cause<unknown>): Effect.Effect<never, Fai
       ? error
       : new Failure({
         error: "Fault",
-        text: `sora-rpc failed, which it should not: ${error instanceof Error ? error.message : "no error was thrown"}`,
+        text: `sora-rpc failed, which it should not: ${placeOf(error)}`,
         exitCode: ExitCode.BadUsage
       })
   )

@@ -18,23 +18,24 @@ import { secretsIn } from "./recording/redact.ts"
 
 export const variableOf = (name: string) => `SORA_${name.toUpperCase().replaceAll("-", "_")}`
 
-const described = (name: string, description: string) => `${description} [${variableOf(name)}]`
+const described = (description: string, variable: string) => `${description} [${variable}]`
 
-export const text = (name: string, description: string) =>
+/** `variable` is for a name that says one thing in one command and another in another. */
+export const text = (name: string, description: string, variable = variableOf(name)) =>
   Flag.String(name).pipe(
-    Flag.withDescription(described(name, description)),
-    Flag.withFallbackConfig(Config.String(variableOf(name)))
+    Flag.withDescription(described(description, variable)),
+    Flag.withFallbackConfig(Config.String(variable))
   )
 
-export const int = (name: string, description: string) =>
+export const int = (name: string, description: string, variable = variableOf(name)) =>
   Flag.Int(name).pipe(
-    Flag.withDescription(described(name, description)),
-    Flag.withFallbackConfig(Config.Int(variableOf(name)))
+    Flag.withDescription(described(description, variable)),
+    Flag.withFallbackConfig(Config.Int(variable))
   )
 
 export const bool = (name: string, description: string, otherwise = false) =>
   Flag.Boolean(name).pipe(
-    Flag.withDescription(described(name, description)),
+    Flag.withDescription(described(description, variableOf(name))),
     Flag.withFallbackConfig(Config.Boolean(variableOf(name))),
     Flag.withDefault(otherwise)
   )
@@ -45,7 +46,7 @@ export const choice = <const Choices extends ReadonlyArray<string>>(
   description: string
 ) =>
   Flag.Literals(name, choices).pipe(
-    Flag.withDescription(described(name, description)),
+    Flag.withDescription(described(description, variableOf(name))),
     Flag.withFallbackConfig(Config.Literals(choices, variableOf(name)))
   )
 
@@ -54,15 +55,15 @@ const listOf = (value: string) => value.split(/[\s,]+/).filter((part) => part !=
 /** One that may be given again, or with commas; as the variable has it. */
 export const list = (name: string, description: string) =>
   Flag.String(name).pipe(
-    Flag.withDescription(described(name, description)),
+    Flag.withDescription(described(description, variableOf(name))),
     Flag.atLeast(1),
     Flag.map((values) => values.flatMap(listOf)),
     Flag.withFallbackConfig(Config.map(Config.String(variableOf(name)), listOf))
   )
 
 /** A time as a person writes it. */
-export const duration = (name: string, description: string) =>
-  text(name, description).pipe(
+export const duration = (name: string, description: string, variable?: string) =>
+  text(name, description, variable).pipe(
     Flag.filterMap(
       (value) => Duration.fromInput(value as Duration.Input),
       () => "a duration, such as '300 millis', '5 seconds' or '1 minute'"
@@ -104,9 +105,12 @@ export const connection = {
   ),
   clientId: text("client-id", "Name of this client").pipe(Flag.optional),
   role: choice("role", ["sendrecv", "sendonly", "recvonly"], "Role in the channel").pipe(Flag.withDefault("sendonly")),
-  media: bool("media", "Ask for audio and video; without it a connection that is not recvonly is for RPC alone"),
-  simulcast: bool("simulcast", "Ask for simulcast"),
-  spotlight: bool("spotlight", "Ask for spotlight"),
+  media: bool(
+    "media",
+    "Ask for audio and video; without it, --simulcast or --spotlight a connection that is not recvonly is for RPC alone"
+  ),
+  simulcast: bool("simulcast", "Ask for simulcast, which brings media"),
+  spotlight: bool("spotlight", "Ask for spotlight, which brings media"),
   connectTimeout: duration("connect-timeout", "Time for the whole of connecting").pipe(
     Flag.withDefault(Duration.seconds(30))
   ),
@@ -115,7 +119,10 @@ export const connection = {
   key: file("key", "The private key of --cert"),
   proxy: Flag.Redacted("proxy").pipe(
     Flag.withDescription(
-      described("proxy", "HTTP proxy for signaling, http://user:password@host:port; no other variable is read for it")
+      described(
+        "HTTP proxy for signaling, http://user:password@host:port; no other variable is read for it",
+        variableOf("proxy")
+      )
     ),
     Flag.withFallbackConfig(Config.Redacted(variableOf("proxy"))),
     Flag.optional
@@ -179,10 +186,15 @@ const networkOf = Effect.fnUntraced(function*({ ca, cert, key, proxy }: Connecti
 })
 
 /** What of a URL may be a secret. */
-const secretsOf = (url: string): ReadonlyArray<string> => {
+const secretsOf = Effect.fnUntraced(function*(flag: string, url: string) {
   const parsed = URL.parse(url)
-  return [...parsed?.searchParams.values() ?? [], decodeURIComponent(parsed?.password ?? "")]
-}
+  const password = parsed?.password ?? ""
+  const decoded = yield* Effect.try({
+    try: () => decodeURIComponent(password),
+    catch: () => badUsage(flag, "a % in a password is written as %25")
+  })
+  return [...parsed?.searchParams.values() ?? [], password, decoded]
+})
 
 export const keptOf = (include: ReadonlyArray<string>) =>
   Effect.mapError(
@@ -219,10 +231,13 @@ export const optionsOf = Effect.fnUntraced(function*(flags: Connection): Effect.
     secrets: [
       ...(typeof metadata === "string" ? [metadata] : secretsIn(metadata)),
       ...(Option.isNone(accessToken) ? [] : [Redacted.value(accessToken.value)]),
-      ...signalingUrls.flatMap(secretsOf),
+      ...(yield* Effect.forEach(signalingUrls, (url) => secretsOf("--signaling-url", url))).flat(),
       ...(network.proxy === undefined
         ? []
-        : secretsOf(Redacted.isRedacted(network.proxy) ? Redacted.value(network.proxy) : network.proxy))
+        : yield* secretsOf(
+          "--proxy",
+          Redacted.isRedacted(network.proxy) ? Redacted.value(network.proxy) : network.proxy
+        ))
     ]
   }
 })

@@ -17,7 +17,8 @@ try {
   const missing = missingOf(error)
   if (missing === undefined) throw error
   process.stderr.write(
-    `sora-rpc needs the package ${missing}: npm install effect werift@0.25.2 @effect/platform-node\n`
+    `sora-rpc needs the package ${missing}: npm install effect werift@0.25.2 @effect/platform-node, or without a project ` +
+      "npx -p effect-sora-rpc -p @effect/platform-node -p werift@0.25.2 sora-rpc\n"
   )
   process.exitCode = 1
 }

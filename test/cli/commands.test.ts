@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
-import { SoraMethod } from "effect-sora-rpc"
+import { SoraMethod, SoraRpcError } from "effect-sora-rpc"
 import { SoraAuth, SoraServer } from "effect-sora-rpc/server"
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
@@ -63,6 +63,9 @@ describe("against serve", { concurrent: false, timeout: 180_000 }, () => {
         ["no such command", ["cal"]],
         ["no such flag", ["ping", "--cuont", "3"]],
         ["no duration", ["ping", "--timeout", "soon"]],
+        ["too few lines", ["watch", "--count", "-1"]],
+        ["a password that is not encoded", ["call", "x", "--signaling-url", "ws://u:50%@127.0.0.1/x"]],
+        ["a password of a proxy that is not encoded", ["call", "x", "--proxy", "http://u:50%@127.0.0.1/x"]],
         ["too few lines in time", ["watch", "--type", "push", "--count", "1", "--timeout", "300 millis"]],
         ["no such recording", ["replay", join(files, "none.jsonl")]]
       ]
@@ -78,6 +81,16 @@ describe("against serve", { concurrent: false, timeout: 180_000 }, () => {
         ])
       )
       expect(told).toMatchSnapshot()
+      const replaying = yield* start(["replay", join(files, "session.jsonl"), "--port", "0"])
+      const [, replayed] = yield* replaying.written("stdout", /"url":"(ws:[^"]+)"/)
+      const again = ["call", "RequestSimulcastRid", "{\"rid\":\"r1\"}"]
+      expect(shown(yield* run(again, { ...env, SORA_SIGNALING_URL: replayed! }))).toMatchSnapshot("call, of a replay")
+      yield* replaying.signal("SIGINT")
+      expect(shown(yield* replaying.ended)).toMatchSnapshot("replay, until SIGINT")
+      // How many pings come and which transport switches first is a matter of time.
+      const report = (text: string) => text.replace(/^.*(?:when rpc opens|the time between pings).*\n/gm, "")
+      const doctor = shown(yield* run(["doctor", "--output", "pretty"], env))
+      expect({ ...doctor, stdout: report(doctor.stdout) }).toMatchSnapshot("doctor")
       yield* served.signal("SIGINT")
       expect(shown(yield* served.ended)).toMatchSnapshot("serve, until SIGINT")
     }))
@@ -91,13 +104,23 @@ describe("against serve", { concurrent: false, timeout: 180_000 }, () => {
         assert.match(stdout, new RegExp(`EXAMPLES[^]*sora-rpc ${names[i]}`), names[i])
         for (const [, flag] of stdout.matchAll(/^ {2}--(\S+?),? .*$/gm)) {
           if (["help", "version", "wizard", "completions", "log-level"].includes(flag!)) continue
-          assert.include(stdout, `SORA_${flag!.toUpperCase().replaceAll("-", "_")}`, `${names[i]} --${flag}`)
+          // What a name says in one command alone has its variable.
+          const own = flag === "count" || (flag === "timeout" && names[i] === "watch") ? `${names[i]}-${flag}` : flag!
+          assert.include(stdout, `SORA_${own.toUpperCase().replaceAll("-", "_")}`, `${names[i]} --${flag}`)
         }
       }
       expect((yield* run(["--help"])).stdout).toMatchSnapshot()
       assert.deepStrictEqual((yield* run(["--version"])).code, 0)
     }))
 })
+
+/** Makes a package one that cannot be found. */
+const without = (name: string) =>
+  `data:text/javascript,${
+    encodeURIComponent(
+      `import{registerHooks}from"node:module";registerHooks({resolve(s,c,n){if(s==="${name}")throw new Error("none");return n(s,c)}})`
+    )
+  }`
 
 describe("errors", { concurrent: false, timeout: 180_000 }, () => {
   it.live("have an exit code each", () =>
@@ -122,7 +145,11 @@ describe("errors", { concurrent: false, timeout: 180_000 }, () => {
         run(["call", "1/Hang", "--timeout", "300 millis"], env),
         run(["call", "1/Kick"], env),
         run(["serve", "--jwt"], { SORA_JWT_SECRET: "" }),
-        run(["serve", "--port", new URL(server.url).port])
+        run(["serve", "--port", new URL(server.url).port]),
+        // As where it is not installed.
+        run(["serve", "--jwt"], { NODE_OPTIONS: `--import ${without("jose")}` }),
+        // Of another command.
+        run(["call", "1/Hang", "--timeout", "300 millis"], { ...env, SORA_WATCH_TIMEOUT: "1 hour", SORA_COUNT: "x" })
       ], { concurrency: 2 })
       const expected = [
         [1, /bad options: signalingUrls/],
@@ -132,7 +159,9 @@ describe("errors", { concurrent: false, timeout: 180_000 }, () => {
         [4, /TimeoutError: 1\/Hang: no response within 300ms/],
         [5, /Disconnected -1: Disconnected \(the server closed the connection: 1000 DISCONNECTED-API\)/],
         [1, /SORA_JWT_SECRET: it is empty/],
-        [2, /SoraServerError: .*cannot listen on 127\.0\.0\.1:\d+; is the port in use\?/]
+        [2, /SoraServerError: .*cannot listen on 127\.0\.0\.1:\d+; is the port in use\?/],
+        [1, /^--jwt: needs the package jose: npm install jose\n$/],
+        [4, /TimeoutError/]
       ] as const
       expected.forEach(([code, message], i) => {
         assert.match(results[i]!.stderr, message)
@@ -240,6 +269,39 @@ describe("a process", { concurrent: false, timeout: 180_000 }, () => {
         assert.include(stderr, "4490 BAD [redacted]")
         assert.notInclude(stderr + stdout, token)
       }
+    }))
+
+  it.live("has its token nowhere either where the server answers with it", () =>
+    Effect.gen(function*() {
+      const token = "Tok3n-that-nobody-may-see"
+      const echo = SoraMethod.handle(SoraMethod.make("Echo", { version: "1" }), () =>
+        Effect.succeed({ next_token: "mine", [`of ${token}`]: [`Bearer ${token}`] }))
+      const refuse = SoraMethod.handle(SoraMethod.make("Refuse", { version: "1" }), () =>
+        Effect.fail(new SoraRpcError.ServerError({ code: -32000, message: `NO ${token}`, data: { of: token } })))
+      const server = yield* SoraServer.make({
+        handlers: [
+          echo,
+          refuse,
+          SoraMethod.handle(SoraMethod.make(token, { version: "1" }), () =>
+            Effect.succeed(null))
+        ]
+      })
+      const env = { SORA_SIGNALING_URL: server.url, SORA_CHANNEL_ID: "c", SORA_ACCESS_TOKEN: token }
+      const calls = "{\"method\":\"1/Echo\"}\n{\"method\":\"1/Refuse\"}"
+      const [called, refused, methods, recorded, examined] = yield* Effect.all([
+        run(["call", "1/Echo"], env),
+        run(["call", "1/Refuse"], env),
+        run(["methods"], env),
+        run(["record", join(yield* folder, "r.jsonl"), "--calls", "-"], env, calls),
+        run(["doctor"], env)
+      ], { concurrency: 2 })
+      for (const { stderr, stdout } of [called, refused, methods, recorded, examined]) {
+        assert.notInclude(stderr + stdout, token)
+        assert.include(stderr + stdout, "[redacted]")
+      }
+      // What else the application's own data holds is not ours to take away.
+      assert.strictEqual(called.stdout, "{\"next_token\":\"mine\",\"of [redacted]\":[\"Bearer [redacted]\"]}\n")
+      assert.strictEqual(refused.stderr, "RpcError -32000: NO [redacted] {\"of\":\"[redacted]\"}\n")
     }))
 })
 

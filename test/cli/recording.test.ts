@@ -6,11 +6,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Option, Schema, Stream } from "effect"
 import { SoraConnection, SoraRpc } from "effect-sora-rpc"
 import { SoraServer } from "effect-sora-rpc/server"
-import { readFileSync, statSync } from "node:fs"
+import { readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { withConnection } from "../../src/cli/connection.ts"
 import type * as Flags from "../../src/cli/flags.ts"
 import * as Format from "../../src/cli/recording/format.ts"
+import * as Recorder from "../../src/cli/recording/recorder.ts"
 import * as Redact from "../../src/cli/recording/redact.ts"
 import * as Replay from "../../src/cli/recording/replay.ts"
 import { connect, first } from "../utils/connect.ts"
@@ -220,6 +221,17 @@ describe("a recording", () => {
       assert.include(text, "\"type\":\"disconnect\"")
       assert.deepStrictEqual(linesOf(text)[0].redacted, ["metadata", "addresses"])
     }))))
+})
+
+describe("a recorder", () => {
+  it.effect("takes a file that was there away from others", () =>
+    Effect.gen(function*() {
+      const path = join(yield* folder, "t.jsonl")
+      writeFileSync(path, "what was there", { mode: 0o644 })
+      yield* Effect.scoped(Recorder.make({ path, secrets: [], keep: [] }))
+      assert.strictEqual(statSync(path).mode & 0o777, 0o600)
+      assert.notInclude(readFileSync(path, "utf8"), "was there")
+    }))
 })
 
 describe("a redactor", () => {

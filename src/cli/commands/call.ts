@@ -73,10 +73,10 @@ export const call = Command.make(
     const parsed = yield* parseParams(params)
     const result = yield* withConnection(
       connection,
-      () =>
+      (shown) =>
         SoraRpc.SoraRpc.use((rpc) =>
           Effect.flatMap(rpc.methods, (methods) => rpc.call(resolve(method, methods), parsed, { timeout }))
-        ).pipe(Effect.mapError(failureOf)),
+        ).pipe(Effect.mapBoth({ onSuccess: shown.known, onFailure: failureOf })),
       { checkMethods: check }
     )
     yield* write(result)

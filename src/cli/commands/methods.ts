@@ -41,7 +41,11 @@ export const methods = Command.make(
     ...Flags.connection
   },
   Effect.fnUntraced(function*({ schema, ...connection }) {
-    const granted = yield* withConnection(connection, () => SoraRpc.SoraRpc.use((rpc) => rpc.methods))
+    const granted = yield* withConnection(
+      connection,
+      (shown) =>
+        SoraRpc.SoraRpc.use(({ methods }) => Effect.map(methods, (names) => names.map((name) => shown.text(name))))
+    )
     for (const method of granted) {
       const described = describe(method, schema)
       yield* write(described, () => schema ? JSON.stringify(described, null, 2) : method)

@@ -34,10 +34,16 @@ export const summary = (sent: number, times: ReadonlyArray<number>) => {
   }
 }
 
+export const inWords = (told: ReturnType<typeof summary>): string =>
+  `${told.sent} sent, ${told.answered} answered, ${Math.round(told.loss * 10_000) / 100} % lost` +
+  (told.answered === 0
+    ? ""
+    : `; p50 ${told.p50Millis} ms, p99 ${told.p99Millis} ms, min ${told.minMillis} ms, max ${told.maxMillis} ms`)
+
 export const ping = Command.make(
   "ping",
   {
-    count: Flags.int("count", "How many calls; 0 goes on until Ctrl-C").pipe(Flag.withDefault(10)),
+    count: Flags.int("count", "How many calls; 0 goes on until Ctrl-C", "SORA_PING_COUNT").pipe(Flag.withDefault(10)),
     interval: Flags.duration("interval", "Time between them").pipe(Flag.withDefault(Duration.millis(200))),
     timeout: Flags.timeout,
     ...Flags.connection
@@ -66,9 +72,7 @@ export const ping = Command.make(
     const report = Effect.gen(function*() {
       yield* progress("")
       const told = summary(sent, times)
-      yield* write(told, () =>
-        `${told.sent} sent, ${told.answered} answered, ${told.loss * 100} % lost; ` +
-        `p50 ${told.p50Millis} ms, p99 ${told.p99Millis} ms, min ${told.minMillis} ms, max ${told.maxMillis} ms`)
+      yield* write(told, () => inWords(told))
     })
     yield* withConnection(
       connection,

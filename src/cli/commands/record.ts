@@ -77,7 +77,7 @@ export const record = Command.make(
     yield* endsByInterrupt
     yield* withConnection(
       { ...connection, transcript: Option.some(file) },
-      () =>
+      (shown) =>
         Effect.gen(function*() {
           const rpc = yield* SoraRpc.SoraRpc
           const session = yield* SoraConnection.SoraConnection
@@ -96,7 +96,7 @@ export const record = Command.make(
                 ? Effect.as(rpc.notify(method, params), { notified: true })
                 : Effect.map(rpc.call(method, params, { timeout }), (result) => ({ result }))
               const settled = yield* Effect.catch(told, (error) => Effect.succeed(errorOf(error)))
-              yield* write({ method, ...(settled as object) } as Schema.JsonObject)
+              yield* write(shown.known({ method, ...(settled as object) } as Schema.JsonObject))
             }
           })
           const over = Stream.runDrain(session.changes).pipe(

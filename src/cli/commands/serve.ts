@@ -39,6 +39,12 @@ const makeAuthenticate = (secret: Redacted.Redacted<string> | undefined) =>
     ? Effect.fail(emptySecret)
     : Effect.try({ try: () => SoraAuth.jwtClaims({ secret }), catch: () => emptySecret })
 
+/** Before anybody connects, rather than as each one does. */
+const needJose = Effect.mapError(
+  Effect.tryPromise(() => import("jose")),
+  () => badUsage("--jwt", "needs the package jose: npm install jose")
+)
+
 /** Its code is loaded only here: who does not look pays nothing for it. */
 const servePage = Effect.fnUntraced(function*(server: SoraServer.SoraServer["Service"]) {
   const SoraServerUi = yield* Effect.promise(() => import("../../ui/SoraServerUi.ts"))
@@ -108,7 +114,9 @@ export const serve = Command.make(
   Effect.fnUntraced(
     function*({ allowedOrigins, apiPort, faults: json, ignoreDisconnectWebsocket, jwt, secret, ui, ...options }) {
       const faults = Option.isNone(json) ? undefined : yield* decodeFaults(json.value)
-      const authenticate = jwt ? yield* makeAuthenticate(Option.getOrUndefined(secret)) : undefined
+      const authenticate = jwt
+        ? yield* Effect.andThen(needJose, makeAuthenticate(Option.getOrUndefined(secret)))
+        : undefined
       yield* endsByInterrupt
       const server = yield* SoraServer.make({
         ...options,

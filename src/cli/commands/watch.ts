@@ -35,7 +35,7 @@ const lines = (
       type: "state",
       state: state._tag,
       ...("attempt" in state ? { attempt: state.attempt } : {}),
-      ...("reason" in state ? { reason: state.reason._tag, detail: state.reason.message } : {})
+      ...("reason" in state ? { reason: state.reason._tag, detail: redactor.text(state.reason.message) } : {})
     }))
   )
 
@@ -45,8 +45,12 @@ export const watch = Command.make(
     type: Flags.list("type", `Only this: ${types.join(", ")}; may be given again`).pipe(
       Flag.withDefault(types as ReadonlyArray<string>)
     ),
-    count: Flags.int("count", "End after so many lines").pipe(Flag.optional),
-    timeout: Flags.duration("timeout", "End after this time; with --count it is an error to have seen fewer").pipe(
+    count: Flags.int("count", "End after so many lines", "SORA_WATCH_COUNT").pipe(Flag.optional),
+    timeout: Flags.duration(
+      "timeout",
+      "End after this time; with --count it is an error to have seen fewer",
+      "SORA_WATCH_TIMEOUT"
+    ).pipe(
       Flag.withDefault(Duration.infinity)
     ),
     ...Flags.connection
@@ -54,6 +58,9 @@ export const watch = Command.make(
   Effect.fnUntraced(function*({ count, timeout, type, ...connection }) {
     const unknown = type.find((given) => !(types as ReadonlyArray<string>).includes(given))
     if (unknown !== undefined) return yield* badUsage("--type", `${unknown} is none of ${types.join(", ")}`)
+    if (Option.isSome(count) && count.value < 1) {
+      return yield* badUsage("--count", "give a whole number of at least 1")
+    }
     yield* endsByInterrupt
     yield* withConnection(
       connection,

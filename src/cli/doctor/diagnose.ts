@@ -83,7 +83,11 @@ const stepsOf = Effect.fnUntraced(function*(session: Session.Session) {
   const { dtls, path } = yield* pathOf(session)
   const hasRpc = seen.opening.includes("rpc")
   const answer = hasRpc
-    ? yield* raw.ask(JSON.stringify({ jsonrpc: "2.0", id: 1, method: NoMethod }), (json) => json?.id === 1, "5 seconds")
+    ? yield* raw.ask(
+      JSON.stringify({ jsonrpc: "2.0", id: 1, method: NoMethod }),
+      (json) => Session.idOf(json) === 1,
+      "5 seconds"
+    )
     : undefined
   const wrong = offered.filter(({ compress, label }) => {
     const forms = seen.forms.get(label)
@@ -142,13 +146,20 @@ export const diagnose = Effect.fnUntraced(function*<R>(
     readonly teller: Teller<R>
   }
 ): Effect.fn.Return<Diagnosis, never, R> {
-  const url = options.signalingUrls[0]!
+  const urls = options.signalingUrls
+  // A server may say again what it was told.
+  const shown = (text: string) => recorder.redactor.text(text)
   const reportOf = (report: Pick<Report.Report, "steps" | "grants" | "findings">): Report.Report => ({
     by: `effect-sora-rpc ${Version}`,
     runtime: `Node.js ${process.versions.node}, werift`,
-    url: recorder.redactor.text(url.replace(/[?#].*$/s, "")),
+    url: urls.map((url) => shown(url.replace(/[?#].*$/s, ""))).join(", "),
     ...report,
-    steps: report.steps.map((step) => ({ ...step, detail: recorder.redactor.text(step.detail) }))
+    steps: report.steps.map((step) => ({ ...step, detail: shown(step.detail) })),
+    grants: report.grants.map(shown),
+    findings: report.findings.map((finding) => ({
+      ...finding,
+      observed: finding.observed === null ? null : shown(finding.observed)
+    }))
   })
   const tell = (step: Report.Step) => {
     recorder.note(`${step.step}: ${step.outcome}`, { detail: step.detail })
@@ -156,17 +167,29 @@ export const diagnose = Effect.fnUntraced(function*<R>(
   }
 
   yield* teller.progress("looking for the server")
-  const reached = yield* reach(url, options)
+  const tried = yield* Effect.forEach(urls, (url, i) =>
+    Effect.map(reach(url, options), (steps) => {
+      const unreached = steps.find(({ outcome, step }) => outcome === "fault" && step !== "TLS")
+      return {
+        url,
+        unreached,
+        steps: urls.length === 1 ? steps : steps.map((step) => ({ ...step, step: `${step.step} ${i + 1}` }))
+      }
+    }), { concurrency: "unbounded" })
+  const reached = tried.flatMap(({ steps }) => steps)
   yield* Effect.forEach(reached, tell, { discard: true })
-  const unreached = reached.find(({ outcome, step }) => outcome === "fault" && step !== "TLS")
-  if (unreached !== undefined) {
+  const unreached = tried.flatMap(({ unreached }) => unreached ?? [])
+  const unfit = unreached.find(({ step }) => step === "URL")
+  // Of several a client needs one.
+  if (unfit !== undefined || unreached.length === urls.length) {
     return {
       report: reportOf({ steps: [...reached, ...skipped(0)], grants: [], findings: [] }),
-      failure: unreached.step === "URL"
-        ? badUsage("--signaling-url", unreached.detail)
-        : cannot("Unreachable", unreached.detail)
+      failure: unfit === undefined
+        ? cannot("Unreachable", Array.from(new Set(unreached.map(({ detail }) => detail))).join("; "))
+        : badUsage("--signaling-url", unfit.detail)
     }
   }
+  const url = tried.find(({ unreached }) => unreached === undefined)!.url
 
   yield* teller.progress("connecting")
   const seen = Session.nothing()
@@ -202,7 +225,7 @@ export const diagnose = Effect.fnUntraced(function*<R>(
     const { methods, obstacle, steps } = yield* stepsOf(opened.success)
     yield* Effect.forEach(steps, tell, { discard: true })
     const findings = yield* Guesses.tryAll(
-      { options, recorder, session, granted: methods, write, obstacle },
+      { options, url, recorder, session, granted: methods, write, obstacle },
       seen,
       (done, of) => teller.progress(`trying what is not known: ${done} of ${of}`)
     )

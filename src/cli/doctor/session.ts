@@ -12,7 +12,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
@@ -23,7 +23,10 @@ import * as Signaling from "../../Signaling.ts"
 import * as SoraConnection from "../../SoraConnection.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import { platformOf } from "../connection.ts"
+import { decodeFrame } from "../recording/format.ts"
 import type { Recorder } from "../recording/recorder.ts"
+
+const isObject = Schema.is(Schema.JsonObject)
 
 /** What was seen of a connection, from its first byte. */
 export interface Seen {
@@ -148,10 +151,12 @@ export interface Raw {
   /** One at a time: sends a frame and gives the first one that matches; nothing when none comes in time, or it could not be sent. */
   readonly ask: (
     frame: string,
-    matches: (json: any) => boolean,
+    matches: (answer: Schema.Json | undefined) => boolean,
     timeout?: Duration.Input
-  ) => Effect.Effect<string | undefined>
+  ) => Effect.Effect<Schema.Json | undefined>
   readonly send: (frame: string) => string | undefined
+  /** Has each call been answered in time and once, and did nothing else come? Else an answer without an id is anybody's. */
+  readonly isTidy: () => boolean
 }
 
 export interface Session {
@@ -163,41 +168,56 @@ export interface Session {
   readonly close: Effect.Effect<void>
 }
 
-const parse = (frame: string): any => {
-  try {
-    return JSON.parse(frame)
-  } catch {
-    return undefined
-  }
-}
+/** What an answer or a call names itself by; nothing where that is null, or no object. */
+export const idOf = (json: Schema.Json | undefined): Schema.Json | undefined =>
+  isObject(json) ? json.id ?? undefined : undefined
 
 const rawOf = ({ transport: { channel } }: SoraConnection.SoraConnection["Service"], recorder: Recorder): Raw => {
   const frames: Array<string> = []
-  /** What the one that asks is told. */
-  let waiting: ((frame: string) => void) | undefined
+  /** The ids of calls that wait. */
+  const owed = new Set<Schema.Json | undefined>()
+  let isTidy = true
+  /** What the one that asks is told; says whether that is its answer. */
+  let waiting: ((json: Schema.Json | undefined) => boolean) | undefined
   channel.listenUnsafe({
     onFrame(frame) {
       recorder.rpc("received", frame)
       frames.push(frame)
-      waiting?.(frame)
+      const json = decodeFrame(frame)
+      // A request of the server's answers nobody.
+      if (isObject(json) && "method" in json) return
+      const isOwed = owed.delete(idOf(json))
+      if (waiting?.(json) !== true && !isOwed) isTidy = false
     }
   })
   const send = (frame: string) => {
     const refused = channel.sendUnsafe(frame)
-    if (refused === undefined) recorder.rpc("sent", frame.length > 4096 ? `${frame.slice(0, 64)}…` : frame)
-    return refused?.message
+    if (refused !== undefined) return refused.message
+    recorder.rpc("sent", frame.length > 4096 ? `${frame.slice(0, 64)}…` : frame)
+    const json = decodeFrame(frame)
+    const id = idOf(json)
+    // Others may rightly be left without an answer.
+    if (typeof id === "number" && isObject(json) && "method" in json) owed.add(id)
+    return undefined
   }
   return {
     frames,
     send,
+    isTidy: () => isTidy,
     ask: (frame, matches, timeout = "3 seconds") =>
       Effect.gen(function*() {
-        const answer = yield* Deferred.make<string>()
-        waiting = (frame) => {
-          if (matches(parse(frame))) Deferred.doneUnsafe(answer, Exit.succeed(frame))
+        const answer = yield* Deferred.make<Schema.Json | undefined>()
+        waiting = (json) => {
+          const isIt = matches(json)
+          if (isIt) Deferred.doneUnsafe(answer, Exit.succeed(json))
+          return isIt
         }
         if (send(frame) !== undefined) return undefined
-        return Option.getOrUndefined(yield* Effect.timeoutOption(Deferred.await(answer), timeout))
+        const came = yield* Effect.timeoutOption(Deferred.await(answer), timeout)
+        // It may have been answered without its id.
+        if (Option.isSome(came)) owed.delete(idOf(decodeFrame(frame)))
+        if (owed.size > 0) isTidy = false
+        return Option.getOrUndefined(came)
       }).pipe(Effect.ensuring(Effect.sync(() => {
         waiting = undefined
       })))
@@ -271,6 +291,7 @@ const MaxRedirects = 5
 /** What a bare WebSocket is told that sends one message: the first answer, or the end; nothing within five seconds. */
 export const askSocket = Effect.fnUntraced(function*(
   options: NodeSora.Options,
+  url: string,
   message: Signaling.Wire,
   recorder: Recorder
 ): Effect.fn.Return<Signaling.Wire | Closed | undefined> {
@@ -308,7 +329,7 @@ export const askSocket = Effect.fnUntraced(function*(
       (webSocket) => Effect.sync(() => webSocket.close())
     )
 
-  let answer = yield* ask(options.signalingUrls[0]!, message)
+  let answer = yield* ask(url, message)
   for (let i = 0; i < MaxRedirects && answer !== undefined && "location" in answer; i++) {
     answer = yield* ask(String(answer.location), { ...message, redirect: true })
   }

@@ -4,6 +4,7 @@
  * that a page can write one too.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
 /** Raised when a reader of the last version could not read what is written now. */
@@ -74,6 +75,11 @@ export type Line = typeof Line.Type
 
 /** An event that has no time yet. */
 export type Event = Line extends infer L ? L extends Line ? Omit<L, "at"> : never : never
+
+const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Json))
+
+/** A frame of the `rpc` channel; nothing where it is no JSON. */
+export const decodeFrame = (frame: string): Schema.Json | undefined => Option.getOrUndefined(decodeJson(frame))
 
 export interface Recording {
   readonly header: typeof Header.Type

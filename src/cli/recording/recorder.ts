@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { closeSync, openSync, writeFileSync } from "node:fs"
+import { closeSync, fchmodSync, fstatSync, openSync, writeFileSync } from "node:fs"
 import { Version } from "../../internal/version.ts"
 import { badUsage, type Failure } from "../failure.ts"
 import * as Format from "./format.ts"
@@ -50,13 +50,12 @@ const of = (
       message: redactor.json(message) as Schema.JsonObject
     }),
   rpc(direction, frame) {
-    let message: Schema.Json
-    try {
-      message = JSON.parse(frame)
-    } catch {
-      return add({ type: "rpc", direction, text: redactor.text(frame) })
-    }
-    add({ type: "rpc", direction, message: redactor.json(message) })
+    const message = Format.decodeFrame(frame)
+    add(
+      message === undefined
+        ? { type: "rpc", direction, text: redactor.text(frame) }
+        : { type: "rpc", direction, message: redactor.json(message) }
+    )
   },
   state: (state, detail) =>
     add({ type: "state", state, ...(detail === undefined ? {} : { detail: redactor.text(detail) }) }),
@@ -67,6 +66,18 @@ const of = (
       ...(data === undefined ? {} : { data: redactor.json(data) })
     })
 })
+
+/** One that was there keeps its mode when it is opened. */
+const openOwn = (path: string): number => {
+  const file = openSync(path, "w", 0o600)
+  try {
+    if (fstatSync(file).isFile()) fchmodSync(file, 0o600)
+    return file
+  } catch (cause) {
+    closeSync(file)
+    throw cause
+  }
+}
 
 /** A recorder into a file, which only its owner may read. */
 export const make = Effect.fnUntraced(function*(options: {
@@ -80,7 +91,7 @@ export const make = Effect.fnUntraced(function*(options: {
     badUsage(options.path, `cannot be written: ${cause instanceof Error ? cause.message : "?"}`)
   const file = yield* Effect.acquireRelease(
     Effect.try({
-      try: () => openSync(options.path, "w", 0o600),
+      try: () => openOwn(options.path),
       catch: cannot
     }),
     (file) => Effect.sync(() => closeSync(file))

@@ -53,6 +53,8 @@ export interface Redactor {
   /** A signaling message, or a JSON-RPC frame. */
   readonly json: (json: Json) => Json
   readonly text: (text: string) => string
+  /** Of somebody's own data: without the secrets that are known, and as it is otherwise. */
+  readonly known: (json: Json) => Json
 }
 
 /**
@@ -69,12 +71,24 @@ export const make = (options: {
   const keepsMetadata = options.keep.includes("metadata")
   const keepsAddresses = options.keep.includes("addresses")
 
+  const withoutSecrets = (text: string): string =>
+    secrets.reduce((text, secret) => text.replaceAll(secret, Redacted), text)
+
   const text = (input: string): string => {
-    const known = secrets.reduce((text, secret) => text.replaceAll(secret, Redacted), input)
+    const known = withoutSecrets(input)
     return keepsAddresses
       ? known.replace(/^(a=ice-pwd:).*$/gm, `$1${Redacted}`)
       : withoutAddresses(known)
   }
+
+  const known = (json: Json): Json =>
+    typeof json === "string"
+      ? withoutSecrets(json)
+      : Array.isArray(json)
+      ? json.map(known)
+      : isObject(json)
+      ? Object.fromEntries(Object.entries(json).map(([name, value]) => [withoutSecrets(name), known(value)]))
+      : json
 
   const walk = (json: Json, name: string): Json => {
     if (SecretName.test(name)) return Redacted
@@ -99,6 +113,7 @@ export const make = (options: {
 
   const redactor: Redactor = {
     text,
+    known,
     json(json) {
       if (Array.isArray(json)) return json.map(redactor.json)
       if (!isObject(json)) return walk(json, "")

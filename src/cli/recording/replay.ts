@@ -179,10 +179,16 @@ export const make = Effect.fnUntraced(function*(
   { atFirst, exchanges, offer }: Script,
   options: Pick<SoraServer.Options, "host" | "port"> = {}
 ): Effect.fn.Return<SoraServer.SoraServer["Service"], SoraServer.SoraServerError, Scope.Scope> {
-  const served = new Map<string, Served>()
+  /** Goes with its connection. */
+  const served = new WeakMap<ServerConnection, Served>()
 
-  const answer = Effect.fnUntraced(function*(method: string, params: Json, { connectionId }: SoraMethod.Caller) {
-    const to = served.get(connectionId)
+  const answer = Effect.fnUntraced(function*(
+    method: string,
+    params: Json,
+    caller: SoraMethod.Caller
+  ): Effect.fn.Return<Json, ServerError> {
+    const connection = rooms.find(caller.channelId, caller.connectionId)
+    const to = connection === undefined ? undefined : served.get(connection)
     if (to === undefined) return yield* notRecorded(method)
     const asked = canonical(renamed(params, to.toRecorded))
     const alike = exchanges.filter((exchange) => exchange.method === method && canonical(exchange.params) === asked)
@@ -216,11 +222,10 @@ export const make = Effect.fnUntraced(function*(
       ))
   })
   // Made above, by `SoraServer.make`.
-  const { onJoin } = Inside.insideOf(server)!.rooms
-  onJoin.add((connection) => {
-    const { connectionId } = connection.member
+  const { rooms } = Inside.insideOf(server)!
+  rooms.onJoin.add((connection) => {
     const to = serve(offer, connection)
-    served.set(connectionId, to)
+    served.set(connection, to)
     to.tell(atFirst)
   })
   return server
