@@ -663,6 +663,42 @@ describe("an association", { concurrent: false }, () => {
       assert.deepStrictEqual(a.received, [[0, "0"], [0, "1"]])
     })
 
+    it("is asked for anew while the other end has nothing to do, which is what libwebrtc says to what comes twice", async () => {
+      const [a] = ends(seeded(1), () => ({ ...fair, drop: 1 }), [5, 100])
+      /** The numbers of what was asked. */
+      const requests = () =>
+        a.sent.splice(0).flatMap((packet) => read(packet)!.chunks)
+          .filter(({ body, type }) => type === 130 && body.readUInt16BE(0) === 13)
+          .map(({ body }) => body.readUInt32BE(4))
+      const answer = (sequence: number, result: number) => {
+        const packets = new Packets(1191, header, (packet) => a.transfer.receive(read(packet)!.chunks, () => {}))
+        const body = Buffer.alloc(8)
+        body.writeUInt32BE(sequence, 0)
+        body.writeUInt32BE(result, 4)
+        packets.reconfig(16, body)
+        packets.end()
+      }
+      a.transfer.reset(0)
+      // Its answer, that it is in progress, is lost.
+      assert.deepStrictEqual(requests(), [5])
+      answer(5, 0)
+      assert.deepStrictEqual(requests(), [6])
+      assert.deepStrictEqual(a.resets, [])
+      answer(5, 0)
+      assert.deepStrictEqual(requests(), [])
+      answer(6, 1)
+      assert.deepStrictEqual(a.resets, [0])
+
+      // Not for ever, of one that has no other answer.
+      a.transfer.reset(1)
+      for (const sequence of [7, 8, 9, 10]) {
+        assert.deepStrictEqual(requests(), [sequence])
+        answer(sequence, 0)
+      }
+      assert.deepStrictEqual(requests(), [])
+      assert.deepStrictEqual(a.resets, [0, 1])
+    })
+
     it("may be reset by both ends at the same time, and others with it", async () => {
       const both = ends(seeded(3), () => weathers[4]![1], beginnings[2]!)
       for (const { transfer } of both) {

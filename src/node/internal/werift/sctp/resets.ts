@@ -11,6 +11,9 @@ const Param = { OutgoingReset: 13, IncomingReset: 14, AllReset: 15, Response: 16
 /** RFC 6525, section 4.4. */
 const Result = { NothingToDo: 0, Performed: 1, Denied: 2, BadSequence: 5, InProgress: 6 }
 
+/** So many times in a row a request is taken back that the other end says it has nothing to do for. */
+const MaxDoubts = 3
+
 /** Streams of one request, so that it fits into a packet. */
 const MaxStreams = 135
 
@@ -32,6 +35,8 @@ interface Host {
 
 interface Request {
   sequence: number
+  /** How often the other end had nothing to do for it. */
+  doubts?: number
   readonly lastTsn: number
   readonly streams: ReadonlyArray<number>
 }
@@ -116,10 +121,18 @@ export class Resets {
   #receiveResponse(body: Buffer): void {
     const asked = this.#asked
     if (asked === undefined || body.readUInt32BE(0) !== asked.sequence) return
-    if (body.readUInt32BE(4) === Result.InProgress) {
+    const result = body.readUInt32BE(4)
+    if (result === Result.InProgress) {
       // It is asked again later, and that is another request (section 5.2.7).
       asked.sequence = this.#next()
       return
+    }
+    // What comes twice is to be answered twice alike (section 5.2.1). libwebrtc answers this the second time, also where
+    // the lost answer was that it is in progress, and forgets it.
+    if (result === Result.NothingToDo && (asked.doubts ?? 0) < MaxDoubts) {
+      asked.doubts = (asked.doubts ?? 0) + 1
+      asked.sequence = this.#next()
+      return this.#send()
     }
     // Whatever else the answer is, the other end will say nothing else when asked again.
     this.#asked = undefined
