@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as Tracer from "effect/Tracer"
 import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../../DisconnectReason.ts"
 import { PeerConnection, type TrackEvent } from "../../PeerConnection.ts"
 import { RpcTransport } from "../../RpcTransport.ts"
@@ -150,12 +151,13 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   yield* watchNetwork(pauses.endUnsafe)
 
   let number = 1
-  const connectWith = (onMove: Observe.OnMove | undefined) =>
+  const connectWith = (onMove: Observe.OnMove | undefined, span: Tracer.Span | undefined) =>
     Attempt.make(options, {
       scope,
       observer,
       observe,
       onMove,
+      span,
       rpc,
       number: () => number,
       port() {
