@@ -15,7 +15,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
-import type * as Tracer from "effect/Tracer"
+import * as Tracer from "effect/Tracer"
 import { PeerConnection } from "../../PeerConnection.ts"
 import { RpcTransport } from "../../RpcTransport.ts"
 import { ConnectionLost, ConnectTimeout, SoraConnectionError } from "../../SoraConnectionError.ts"
@@ -98,7 +98,7 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
     )
 
   const within = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    it.span === undefined ? effect : Effect.withParentSpan(effect, it.span)
+    it.span === undefined ? effect : Effect.provideService(effect, Tracer.ParentSpan, it.span)
 
   const welcome = Effect.fnUntraced(function*(session: Session.Session) {
     const { onConnected } = options
