@@ -2,17 +2,20 @@
  * The soak of connections that heal: bots whose tokens live for two seconds, and
  * whose WebSockets and peers are killed at any time, in the middle of an attempt
  * too. They must stay, and find their metadata and rid as they want them on the
- * server as often as they come back.
+ * server as often as they come back; soon after also the rid of a single sender,
+ * one that nobody kills.
  */
-import { type DisconnectReason, SoraConnection, SoraMethod, SoraRpc } from "effect-sora-rpc"
+import { type DisconnectReason, SoraConnection, SoraMembers, SoraMethod, SoraRpc } from "effect-sora-rpc"
 import { NodeSora } from "effect-sora-rpc/node"
 import { SoraAuth, type SoraFaults, SoraServer } from "effect-sora-rpc/server"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -32,6 +35,8 @@ export interface Options {
 }
 
 const Bots = 4
+/** How long a bot that is up has to ask for the rid of a single sender. */
+const SenderRidMillis = 3000
 const TokenSeconds = 2
 /** A peer that is killed goes unnoticed for 18 seconds, so it is rare. */
 const faults: ReadonlyArray<SoraFaults.ConnectionFault> = [
@@ -41,6 +46,7 @@ const faults: ReadonlyArray<SoraFaults.ConnectionFault> = [
   "killPeer"
 ]
 const rids = ["none", "r0", "r1", "r2"] as const
+const senderRidOf = (connectionId: string) => rids[1 + connectionId.charCodeAt(0) % 3]!
 
 /** What a bot wants to find on the server: other than before with each connection, so that nothing old can pass for it. */
 const wantedOf = (name: string, number: number) => ({
@@ -76,7 +82,11 @@ export const run = Effect.fnUntraced(function*({ minutes, seed }: Options) {
     return Redacted.make({ access_token: token })
   })
 
-  const bot = Effect.fnUntraced(function*(name: string, server: SoraServer.SoraServer["Service"]) {
+  const bot = Effect.fnUntraced(function*(
+    name: string,
+    server: SoraServer.SoraServer["Service"],
+    sender: string
+  ) {
     const restore = ({ number, offer }: SoraConnection.NewConnection) => {
       const { metadata, rid } = wantedOf(name, number)
       const killInTheMiddle = dice.chance(0.2)
@@ -121,6 +131,33 @@ export const run = Effect.fnUntraced(function*({ minutes, seed }: Options) {
         })
       )
       yield* Effect.forkScoped(Effect.repeat(call, Schedule.spaced("100 millis")))
+      yield* SoraMembers.joins(Schema.Unknown).pipe(
+        Stream.runForEach(({ connectionId }) =>
+          Effect.ignore(
+            SoraRpc.requestSimulcastRid({ rid: senderRidOf(connectionId), senderConnectionId: connectionId })
+          )
+        ),
+        Effect.forkScoped
+      )
+      /** Asked for by whoever hears of it, which is after the connection is up. */
+      const checkSender = Effect.fnUntraced(function*(own: string) {
+        const until = (yield* Clock.currentTimeMillis) + SenderRidMillis
+        while (true) {
+          const found = (yield* server.connections).find(({ connectionId }) => connectionId === own)
+          if (found === undefined) return count("checks of a single sender: too late")
+          const rid = found.senderRids.get(sender)
+          if (rid === senderRidOf(sender)) return count("checks of a single sender: as wanted")
+          if ((yield* Clock.currentTimeMillis) > until) {
+            // It may be cut off already, with nobody on the server knowing.
+            const state = yield* connection.state
+            if (state._tag !== "Connected" || state.connectionId !== own) {
+              return count("checks of a single sender: too late")
+            }
+            return void problems.push(`${name}: rid ${rid} of a single sender`)
+          }
+          yield* Effect.sleep("50 millis")
+        }
+      })
       let brokenAt: number | undefined
       let last = 0
       yield* Stream.runForEach(connection.changes, (state) =>
@@ -139,6 +176,7 @@ export const run = Effect.fnUntraced(function*({ minutes, seed }: Options) {
               const found = (yield* server.connections).find(({ connectionId }) => connectionId === state.connectionId)
               // Killed again already.
               if (found === undefined) return count("checks: too late")
+              yield* Effect.forkScoped(checkSender(state.connectionId))
               const { metadata, rid } = found
               const wanted = wantedOf(name, state.number)
               count("checks: as wanted")
@@ -159,7 +197,19 @@ export const run = Effect.fnUntraced(function*({ minutes, seed }: Options) {
       authenticate: SoraAuth.jwtClaims({ secret: Redacted.make(secret) }),
       handlers: [SoraMethod.handle(Ping, () => Effect.succeed("pong"))]
     })
-    const bots = Array.from({ length: Bots }, (_, i) => bot(`bot ${i}`, server))
+    const sender = yield* Effect.map(
+      Layer.build(NodeSora.layer({
+        signalingUrls: [server.url],
+        channelId: "soak",
+        role: "sendrecv",
+        simulcast: true,
+        metadata,
+        retryConnect: Schedule.spaced("100 millis")
+      })),
+      Context.get(SoraConnection.SoraConnection)
+    )
+    const { connectionId } = yield* sender.offer
+    const bots = Array.from({ length: Bots }, (_, i) => bot(`bot ${i}`, server, connectionId))
     yield* Effect.forEach(bots, (bot) =>
       Effect.forkScoped(Effect.catchCause(bot, (cause) =>
         Effect.sync(() => {
@@ -167,7 +217,7 @@ export const run = Effect.fnUntraced(function*({ minutes, seed }: Options) {
         }))))
     const kill = Effect.gen(function*() {
       yield* Effect.sleep(Duration.millis(50 + dice.below(800)))
-      const connections = yield* server.connections
+      const connections = (yield* server.connections).filter((other) => other.connectionId !== connectionId)
       if (connections.length === 0) return
       const fault = dice.pick(faults)
       yield* server.inject(dice.pick(connections).connectionId, fault).pipe(Effect.ignore)

@@ -116,7 +116,7 @@ const makeFake = Effect.gen(function*() {
   let goodbye: Effect.Effect<void> = Effect.void
   let offer: { readonly connectionId: string; readonly clientId?: string } = { connectionId: "OURS" }
   const members = new Map(["OURS", "TWIN"].map((id) => [id, { connectionId: id, isSelf: id === "OURS" }]))
-  const notify = yield* Queue.unbounded<any>()
+  const received = yield* Queue.unbounded<Schema.JsonObject>()
   const rpc = (channelId: string) =>
     SoraRpc.SoraRpc.of({
       methods: Effect.succeed(["1/Own", "1/Hang", "exact"]),
@@ -164,7 +164,7 @@ const makeFake = Effect.gen(function*() {
         state: Effect.sync(() => ({ _tag: isDead ? "Disconnected" : "Connected" })),
         offer: Effect.sync(() => offer),
         members: Effect.succeed(members),
-        notify: Stream.fromQueue(notify)
+        signaling: Stream.map(Stream.fromQueue(received), (message) => ({ direction: "received", message }))
       } as Partial<Record<keyof SoraConnection.SoraConnection["Service"], unknown>> as SoraConnection.SoraConnection[
         "Service"
       ]
@@ -176,7 +176,7 @@ const makeFake = Effect.gen(function*() {
     began,
     cancelled,
     lookup,
-    notify,
+    received,
     refuse: (times: number) => void (refusals = times),
     die: () => void (isDead = true),
     goodbyeIs: (effect: Effect.Effect<void>) => void (goodbye = effect),
@@ -385,11 +385,19 @@ describe("a connection", () => {
       const fake = yield* makeFake
       const { connect } = yield* holding({ lookup: fake.lookup, clientId: "bot" })
       yield* elapse(connect("a"))
-      const created = { _tag: "connection.created", clientId: "bot", connectionId: "OURS" }
-      yield* Queue.offerAll(fake.notify, [created, { ...created, clientId: "guest", connectionId: "GUEST" }])
+      const created = { type: "notify", event_type: "connection.created", client_id: "bot", connection_id: "OURS" }
+      yield* Queue.offerAll(fake.received, [
+        // Of an attempt before, of which the offer is not heard any more.
+        { ...created, connection_id: "FAILED" },
+        created,
+        { ...created, client_id: "guest", connection_id: "GUEST" },
+        { type: "offer", sdp: "", connection_id: "AGAIN", client_id: "bot" },
+        { ...created, connection_id: "AGAIN" },
+        { ...created, connection_id: 1 }
+      ])
       yield* TestClock.adjust(10)
       assert.deepStrictEqual(fake.log, ["+a"])
-      yield* Queue.offer(fake.notify, { ...created, connectionId: "TWIN" })
+      yield* Queue.offer(fake.received, { ...created, connection_id: "TWIN" })
       yield* TestClock.adjust(10)
       assert.deepStrictEqual(fake.log, ["+a", "-a"])
       yield* connect("a")
@@ -421,6 +429,13 @@ describe("a connection", () => {
       yield* TestClock.adjust("1 second")
       yield* elapse(connect("a"))
       assert.lengthOf(soras, 2)
+      // Also one that comes before the connection is up again.
+      yield* soras[1]!.disconnect(new DisconnectReason.SocketLost({}))
+      yield* TestClock.adjust("2 seconds")
+      yield* soras[1]!.join({ clientId: "effect-sora-rpc/SoraChannel" })
+      yield* TestClock.adjust("1 second")
+      yield* elapse(connect("a"))
+      assert.lengthOf(soras, 3)
     }).pipe(Effect.scoped))
 
   it.effect("with another client_id than the one given is told of", () =>

@@ -46,7 +46,7 @@ const make = Effect.gen(function*() {
   const connection = {
     state: Effect.succeed({ _tag: "Connected", connectionId: "OURS", number: 1 }),
     offer: Effect.succeed({ connectionId: "OURS" }),
-    notify: Stream.never
+    signaling: Stream.never
   } as Partial<
     Record<keyof SoraConnection.SoraConnection["Service"], unknown>
   > as SoraConnection.SoraConnection["Service"]

@@ -10,12 +10,14 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
+import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { ClientFault } from "../../DisconnectReason.ts"
 import { exceeds } from "../../internal/rpc/channel.ts"
+import * as Signaling from "../../Signaling.ts"
 import { SoraConnection } from "../../SoraConnection.ts"
 import type { SoraConnectionError } from "../../SoraConnectionError.ts"
 import * as SoraMethod from "../../SoraMethod.ts"
@@ -55,16 +57,27 @@ export type Turns = Effect.Success<typeof makeTurns>
  * believes that the channel is its own, and took it over. Sora has no fencing,
  * so ours ends. False when the connection ends before that.
  *
- * Which one is ours is asked of the members, who know it from the offer on: with
- * `reconnect` Sora tells of a connection long before it is up.
+ * Which one is ours the offer says, in the order in which Sora sends: with
+ * `reconnect` it tells of a connection long before that is up. What is heard before
+ * any offer may be of an attempt before the first connection: there the members tell.
  */
 const hasTwin = (connection: SoraConnection["Service"], clientId: string): Effect.Effect<boolean> =>
-  connection.notify.pipe(
-    Stream.filterEffect((event) =>
-      event._tag === "connection.created" && event.clientId === clientId
-        ? Effect.map(connection.members, (members) => members.get(event.connectionId ?? "")?.isSelf === false)
-        : Effect.succeed(false)
+  connection.signaling.pipe(
+    Stream.filter(({ direction, message }) =>
+      direction === "received" && (message["type"] === "offer" || message["type"] === "notify")
     ),
+    Stream.mapAccumEffect((): string | undefined => undefined, (own, { message }) => {
+      const decoded = Result.getOrUndefined(Signaling.decodeServerMessage(message))
+      if (decoded?.type === "offer") return Effect.succeed([decoded.connectionId, []])
+      if (decoded?.type !== "notify" || decoded._tag !== "connection.created" || decoded.clientId !== clientId) {
+        return Effect.succeed([own, []])
+      }
+      const { connectionId = "" } = decoded
+      const isOther = own !== undefined
+        ? Effect.succeed(connectionId !== own)
+        : Effect.map(connection.members, (members) => members.get(connectionId)?.isSelf === false)
+      return Effect.map(isOther, (isOther) => [own, isOther ? [true] : []])
+    }),
     Stream.runHead,
     Effect.map(Option.isSome)
   )

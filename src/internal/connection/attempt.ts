@@ -15,6 +15,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
+import * as Tracer from "effect/Tracer"
 import { PeerConnection } from "../../PeerConnection.ts"
 import { RpcTransport } from "../../RpcTransport.ts"
 import { ConnectionLost, ConnectTimeout, SoraConnectionError } from "../../SoraConnectionError.ts"
@@ -71,6 +72,8 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
     readonly observer: Session.Observer
     readonly observe: Observe
     readonly onMove: OnMove | undefined
+    /** Of the attempt: what the program's own code does is a part of it. */
+    readonly span: Tracer.Span | undefined
     readonly rpc: SoraRpc.Options
     readonly number: () => number
     readonly port: () => ReconnectingChannel.ReconnectingChannel
@@ -94,6 +97,9 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
       Effect.andThen(Effect.fail(new SoraConnectionError({ reason: new ConnectTimeout({ waitingFor, timeout }) })))
     )
 
+  const within = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    it.span === undefined ? effect : Effect.provideService(effect, Tracer.ParentSpan, it.span)
+
   const welcome = Effect.fnUntraced(function*(session: Session.Session) {
     const { onConnected } = options
     if (onConnected === undefined) return
@@ -115,7 +121,7 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
         rpc
       )
     }))
-    yield* guarded("onConnected", run, Effect.raceFirst(lostBy(session), whenOver("onConnected"))).pipe(
+    yield* guarded("onConnected", within(run), Effect.raceFirst(lostBy(session), whenOver("onConnected"))).pipe(
       Effect.ensuring(Effect.sync(() => {
         forget()
         port.release()
@@ -128,7 +134,7 @@ export const make = Effect.fnUntraced(function*<E, R, E2, R2>(
     ? undefined
     : yield* Effect.flatMap(
       Effect.isEffect(source)
-        ? guarded("metadata", Effect.scoped(source), whenOver("the metadata effect"))
+        ? guarded("metadata", within(Effect.scoped(source)), whenOver("the metadata effect"))
         : Effect.succeed(source),
       metadataOf
     )

@@ -27,8 +27,12 @@ const ListGrace = "1 second"
 
 /** @internal */
 export interface Roster {
-  /** A new connection has its offer: what was known is over, and its list will come. */
+  /** An attempt has its offer, and its list will come. Nothing is told of it before it is up: it may still fail. */
   readonly begin: (offer: Signaling.Offer) => void
+  /** It is up: what was known is over. */
+  readonly up: () => void
+  /** It broke. */
+  readonly down: () => void
   readonly notify: (event: Signaling.Notify) => void
   readonly push: (push: Signaling.Push) => void
   /** Ends the streams. */
@@ -82,19 +86,16 @@ const told = (
       .filter(([, value]) => value !== undefined)
   )
 
-/**
- * `isUp` tells whether there is a connection now, of which a list can be waited for.
- *
- * @internal
- */
-export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
+/** @internal */
+export const make: Effect.Effect<Roster> = Effect.suspend(() =>
   Effect.map(
     // The latest change and the end: who falls behind misses what is out of date.
     Broadcast.make<void>({ replay: 2, capacity: 2 }),
     (ticks) => {
       let self: Member | undefined
-      /** Whether the list of the current connection has come. */
+      /** Whether the list of the connection has come. */
       let isListed = false
+      let stage: "coming" | "up" | "over" = "coming"
       const members = new Map<string, Member>()
       /** Ids are not used again, so that whoever is told of later was told of late. */
       let gone: ReadonlyArray<string> = []
@@ -109,9 +110,15 @@ export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
       const withSelf = (all: Map<string, Member>) =>
         self === undefined || all.has(self.connectionId) ? all : all.set(self.connectionId, self)
 
+      const isTold = () => isListed && stage !== "coming"
+
       const tell = () => {
         snapshot = undefined
-        if (isListed) ticks.publish()
+        if (isTold()) ticks.publish()
+      }
+
+      const down = () => {
+        if (stage === "up") stage = "over"
       }
 
       const set = (member: Member) => {
@@ -140,16 +147,17 @@ export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
         tell()
       }
 
-      // What was told of the connection before is filtered out, until the list of the new one has come.
+      // What was told of the connection before is filtered out, until the new one is up and its list has come.
       const changes = ticks.stream.pipe(
-        Stream.filter(() => isListed),
+        Stream.filter(isTold),
         Stream.map(current),
         Stream.changesWith((last, next) => last === next)
       )
 
       return {
         begin({ bundleId, clientId, connectionId }) {
-          if (isListed) last = current()
+          if (isTold()) last = current()
+          stage = "coming"
           self = { connectionId, isSelf: true, ...told({ bundleId, clientId }) }
           isListed = false
           members.clear()
@@ -157,6 +165,11 @@ export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
           early = []
           snapshot = undefined
         },
+        up() {
+          stage = "up"
+          tell()
+        },
+        down,
         notify(event) {
           switch (event._tag) {
             case "connection.created": {
@@ -185,10 +198,13 @@ export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
           if (member === undefined) early = [...early.slice(1 - Kept), change]
           else set(change.to(member))
         },
-        end: ticks.end,
+        end() {
+          down()
+          ticks.end()
+        },
         members: Effect.suspend(function look(): Effect.Effect<Members> {
-          if (isListed) return Effect.succeed(current())
-          if (!isUp()) return Effect.succeed(last ?? current())
+          if (isTold()) return Effect.succeed(current())
+          if (stage !== "up") return Effect.succeed(last ?? current())
           const waitingFor = self
           return changes.pipe(
             Stream.runHead,
@@ -206,3 +222,4 @@ export const make = (isUp: () => boolean): Effect.Effect<Roster> =>
       }
     }
   )
+)

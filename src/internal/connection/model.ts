@@ -258,7 +258,7 @@ export class SoraConnection extends Context.Service<SoraConnection, {
    */
   readonly members: Effect.Effect<Members>
   /**
-   * The same, now and after each change: of a new connection once its list has
+   * The same, now and after each change: of a new connection once it is up and its list has
    * come. A subscriber that falls behind gets the latest.
    */
   readonly memberChanges: Stream.Stream<Members>

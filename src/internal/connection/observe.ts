@@ -161,9 +161,9 @@ interface Up {
 
 /** @internal */
 export interface Observe {
-  /** One attempt to connect; as a part of making a connection again, in its span. */
+  /** One attempt to connect, which has its span; as a part of making a connection again, in the span of that. */
   readonly connecting: <A, E, R>(
-    attempt: (onMove: OnMove | undefined) => Effect.Effect<A, E, R>,
+    attempt: (onMove: OnMove | undefined, span: Tracer.Span | undefined) => Effect.Effect<A, E, R>,
     parent?: Tracer.Span
   ) => Effect.Effect<A, E, R>
   /** Making a connection that broke again. It succeeds with nothing when it was given up. */
@@ -212,9 +212,9 @@ export const make = Effect.fnUntraced(function*(channelId: string): Effect.fn.Re
             }))
         })
       return withSpan("sora.connect", { kind: "client", parent, attributes }, (span, tracer) => {
-        if (span === undefined) return measured(attempt(undefined))
+        if (span === undefined) return measured(attempt(undefined, undefined))
         const steps = stepsOf(span, tracer, clock)
-        return measured(Effect.onExit(attempt(steps.moved), (exit) => Effect.sync(() => steps.end(exit))), span)
+        return measured(Effect.onExit(attempt(steps.moved, span), (exit) => Effect.sync(() => steps.end(exit))), span)
       })
     },
     reconnecting(reason, reconnect) {

@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import type { Socket } from "effect/socket"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as Tracer from "effect/Tracer"
 import { ClientFault, type DisconnectReason, Released, ServerClosed } from "../../DisconnectReason.ts"
 import { PeerConnection, type TrackEvent } from "../../PeerConnection.ts"
 import { RpcTransport } from "../../RpcTransport.ts"
@@ -101,7 +102,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   const signaling = yield* Broadcast.make<SignalingEvent>()
   const notify = yield* Broadcast.make<Signaling.Notify>()
   const push = yield* Broadcast.make<Signaling.Push>()
-  const members = yield* Members.make(() => SubscriptionRef.getUnsafe(state)._tag === "Connected")
+  const members = yield* Members.make
   const tracks = yield* Broadcast.make<TrackEvent>()
   const removedTracks = yield* Broadcast.make<TrackEvent>()
   const endsAll = (reason: DisconnectReason) => schedule === undefined || isFinal(reason)
@@ -150,12 +151,13 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
   yield* watchNetwork(pauses.endUnsafe)
 
   let number = 1
-  const connectWith = (onMove: Observe.OnMove | undefined) =>
+  const connectWith = (onMove: Observe.OnMove | undefined, span: Tracer.Span | undefined) =>
     Attempt.make(options, {
       scope,
       observer,
       observe,
       onMove,
+      span,
       rpc,
       number: () => number,
       port() {
@@ -178,12 +180,13 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
     return error.isRetryable || mayChange
   }
 
-  /** First the channels: who sees "Connected" may call. */
+  /** First the channels and the members: who sees "Connected" may call, and asks who is there. */
   const welcome = (session: Attempt.Attempt) =>
     Effect.suspend(() => {
       observe.up(session, channel.channel)
       channel.attach(session.rpc())
       messaging.attach(session.outlets)
+      members.up()
       const { connectionId } = session.offer
       return SubscriptionRef.set(state, { _tag: "Connected", connectionId, number: number++ })
     })
@@ -204,6 +207,7 @@ const makeWith = Effect.fnUntraced(function*<E, R, E2, R2>(
       observe.down()
       channel.interrupt(reason)
       messaging.interrupt(reason)
+      members.down()
       let attempt = 1
       const announceNext = Effect.suspend(() =>
         SubscriptionRef.set(state, { _tag: "Reconnecting", reason, attempt: attempt++ })

@@ -193,6 +193,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
     run(Scope.close(link.scope, Exit.void))
   }
 
+  const refuse = (link: Link, code: number, reason: string) => {
+    link.webSocket.end(code, reason)
+    drop(link)
+  }
+
   // ---------------------------------------------------------------- from the client
 
   const offer = Effect.fnUntraced(function*(link: Link, connect: Signaling.Connect) {
@@ -239,11 +244,11 @@ export const make = Effect.fnUntraced(function*<R = never>(
       // As `handlers`, which may use it too.
       Effect.provideContext(context as Context.Context<R>),
       Effect.provideService(TestSora, sora),
-      Effect.catch(({ code, reason }) => Effect.sync(() => link.webSocket.end(code, reason))),
+      Effect.catch(({ code, reason }) => Effect.sync(() => refuse(link, code, reason))),
       Effect.catchDefect((defect) =>
         Effect.andThen(
           Effect.logError("authenticate failed", defect),
-          Effect.sync(() => link.webSocket.end(CloseCode.SignalingFailure, CloseReason.InternalError))
+          Effect.sync(() => refuse(link, CloseCode.SignalingFailure, CloseReason.InternalError))
         )
       )
     )

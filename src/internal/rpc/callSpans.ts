@@ -8,8 +8,8 @@ import type { RpcChannel } from "../../RpcChannel.ts"
 
 type Lookup = (id: number) => Tracer.Span | undefined
 
-/** Of the connections that are up. */
-const channels = new Map<string, RpcChannel>()
+/** Of the connections that are up. Those of two servers in memory may have the same id. */
+const channels = new Map<string, ReadonlyArray<RpcChannel>>()
 
 /** Of the client that calls over a channel. */
 const lookups = new WeakMap<RpcChannel, Lookup>()
@@ -21,8 +21,12 @@ const lookups = new WeakMap<RpcChannel, Lookup>()
  * @internal
  */
 export const over = (connectionId: string, channel: RpcChannel): () => void => {
-  channels.set(connectionId, channel)
-  return () => void channels.delete(connectionId)
+  channels.set(connectionId, [...channels.get(connectionId) ?? [], channel])
+  return () => {
+    const others = channels.get(connectionId)?.filter((other) => other !== channel) ?? []
+    if (others.length === 0) channels.delete(connectionId)
+    else channels.set(connectionId, others)
+  }
 }
 
 /**
@@ -32,8 +36,14 @@ export const over = (connectionId: string, channel: RpcChannel): () => void => {
  */
 export const ofChannel = (channel: RpcChannel, lookup: Lookup): void => void lookups.set(channel, lookup)
 
-/** @internal */
+/**
+ * None where it may be one of two.
+ *
+ * @internal
+ */
 export const find = (connectionId: string, id: unknown): Tracer.Span | undefined => {
-  const channel = channels.get(connectionId)
-  return channel === undefined || typeof id !== "number" ? undefined : lookups.get(channel)?.(id)
+  const [channel, another] = channels.get(connectionId) ?? []
+  return channel === undefined || another !== undefined || typeof id !== "number"
+    ? undefined
+    : lookups.get(channel)?.(id)
 }

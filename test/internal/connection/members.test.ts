@@ -28,6 +28,12 @@ const put = (connection_id: string, members: Schema.JsonObject): Signaling.Push 
 })
 const offer = (connectionId: string): Signaling.Offer => ({ type: "offer", sdp: "", connectionId, clientId: "me" })
 
+/** A connection that is up before it hears anything. */
+const begin = (roster: Members.Roster, connectionId: string) => {
+  roster.begin(offer(connectionId))
+  roster.up()
+}
+
 const entries = (members: ReadonlyMap<string, Member>) => Object.fromEntries(members)
 
 /** Some of one's own choosing, so that they meet: those that are there by number. */
@@ -51,7 +57,7 @@ describe("against a model", () => {
     [Steps],
     ([steps]) =>
       Effect.gen(function*() {
-        const roster = yield* Members.make(() => true)
+        const roster = yield* Members.make
         const there = new Map<string, Member>()
         let count = 0
         let self = ""
@@ -74,6 +80,7 @@ describe("against a model", () => {
           ways = { websocket: [], notify: [], push: [] }
           heard.clear()
           roster.begin(offer(self))
+          roster.up()
           const data = Array.from(there.values(), Struct.omit(["isSelf", "role"]))
           there.set(self, { connectionId: self, isSelf: true, clientId: "me", role: "sendrecv" })
           notify(created(self, { clientId: "me", role: "sendrecv", data }))
@@ -147,8 +154,8 @@ describe("against a model", () => {
 describe("members", () => {
   it.effect("are those of the list, with oneself", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make(() => true)
-      roster.begin(offer("ME"))
+      const roster = yield* Members.make
+      begin(roster, "ME")
       roster.notify(created("ME", {
         role: "sendonly",
         authnMetadata: 1,
@@ -165,15 +172,15 @@ describe("members", () => {
 
   it.effect("of a connection that is just up are waited for, a second at most", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make(() => true)
-      roster.begin(offer("ME"))
+      const roster = yield* Members.make
+      begin(roster, "ME")
       const waiting = yield* Effect.forkChild(roster.members, { startImmediately: true })
       yield* TestClock.adjust("500 millis")
       assert.isUndefined(waiting.pollUnsafe())
       roster.notify(created("ME", { data: [{ connectionId: "A" }] }))
       assert.deepStrictEqual([...(yield* Fiber.join(waiting)).keys()], ["A", "ME"])
       // No list comes: oneself is there at least.
-      roster.begin(offer("AGAIN"))
+      begin(roster, "AGAIN")
       const alone = yield* Effect.forkChild(roster.members, { startImmediately: true })
       yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(entries(yield* Fiber.join(alone)), {
@@ -185,36 +192,49 @@ describe("members", () => {
 
   it.effect("are what was last known while there is no connection, whatever an attempt heard", () =>
     Effect.gen(function*() {
-      let isUp = true
-      const roster = yield* Members.make(() => isUp)
-      roster.begin(offer("ME"))
+      const roster = yield* Members.make
+      begin(roster, "ME")
       roster.notify(created("ME", { data: [{ connectionId: "A" }] }))
-      isUp = false
+      roster.down()
       for (const attempt of ["ME2", "ME3"]) {
         assert.deepStrictEqual([...(yield* roster.members).keys()], ["A", "ME"])
         roster.begin(offer(attempt))
         roster.notify(created("B"))
+        // Its list came, and it failed after that.
+        roster.notify(created(attempt, { data: [] }))
       }
+      assert.deepStrictEqual([...(yield* roster.members).keys()], ["A", "ME"])
+      // Nor where all was given up.
+      roster.end()
       assert.deepStrictEqual([...(yield* roster.members).keys()], ["A", "ME"])
     }))
 
   it.effect("of a new connection take the place of the old ones, and the stream tells of nothing between", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make(() => true)
+      const roster = yield* Members.make
       const seen: Array<ReadonlyArray<string>> = []
       const watcher = yield* roster.changes.pipe(
         Stream.runForEach((members) => Effect.sync(() => seen.push([...members.keys()]))),
         Effect.forkChild({ startImmediately: true })
       )
       const turn = Effect.repeat(Effect.yieldNow, { times: 10 })
-      roster.begin(offer("ME"))
+      begin(roster, "ME")
       roster.notify(created("ME", { data: [{ connectionId: "A" }] }))
+      yield* turn
+      // An attempt that fails.
+      roster.down()
+      roster.begin(offer("FAILED"))
+      roster.notify(created("FAILED", { data: [{ connectionId: "C" }] }))
+      roster.notify(destroyed("C"))
       yield* turn
       roster.begin(offer("ME2"))
       // Of the new connection, by a way that is faster than the list.
       roster.notify(created("B"))
       yield* turn
       roster.notify(created("ME2", { data: [] }))
+      yield* turn
+      assert.lengthOf(seen, 1)
+      roster.up()
       roster.end()
       yield* Fiber.join(watcher)
       assert.deepStrictEqual(seen, [["A", "ME"], ["B", "ME2"]])
@@ -222,8 +242,8 @@ describe("members", () => {
 
   it.effect("that were never told of are believed when they are updated, and nothing is told where nothing changes", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make(() => true)
-      roster.begin(offer("ME"))
+      const roster = yield* Members.make
+      begin(roster, "ME")
       roster.notify(created("ME"))
       roster.notify(updated("A", { role: "recvonly", minutes: 1 }))
       const before = yield* roster.members
@@ -244,8 +264,8 @@ describe("members", () => {
 
   it.effect("ignore pushes of others' making, and such that tell nothing", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make(() => true)
-      roster.begin(offer("ME"))
+      const roster = yield* Members.make
+      begin(roster, "ME")
       roster.notify(created("ME"))
       const before = yield* roster.members
       for (
@@ -267,8 +287,8 @@ describe("members", () => {
 
   it.effect("have one's own metadata where nothing but pushes is told", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make(() => true)
-      roster.begin(offer("ME"))
+      const roster = yield* Members.make
+      begin(roster, "ME")
       roster.push(put("ME", { metadata: { a: 1 } }))
       const first = yield* Effect.forkChild(roster.members, { startImmediately: true })
       yield* TestClock.adjust("1 second")
@@ -279,13 +299,12 @@ describe("members", () => {
 
   it.effect("of a connection that breaks while its list is waited for are those known before", () =>
     Effect.gen(function*() {
-      let isUp = true
-      const roster = yield* Members.make(() => isUp)
-      roster.begin(offer("ME"))
+      const roster = yield* Members.make
+      begin(roster, "ME")
       roster.notify(created("ME", { data: [{ connectionId: "A" }] }))
-      roster.begin(offer("ME2"))
+      begin(roster, "ME2")
       const waiting = yield* Effect.forkChild(roster.members, { startImmediately: true })
-      isUp = false
+      roster.down()
       roster.begin(offer("ME3"))
       yield* TestClock.adjust("1 second")
       assert.hasAllKeys(entries(yield* Fiber.join(waiting)), ["A", "ME"])
@@ -293,8 +312,8 @@ describe("members", () => {
 
   it.effect("who never came and never left are forgotten", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make(() => true)
-      roster.begin(offer("ME"))
+      const roster = yield* Members.make
+      begin(roster, "ME")
       roster.notify(created("ME"))
       for (let i = 0; i < 1000; i++) {
         roster.push(put(`P${i}`, { metadata: i }))
@@ -311,9 +330,9 @@ describe("members", () => {
 
   it.effect("may have metadata that is nested as deeply as anybody likes", () =>
     Effect.gen(function*() {
-      const roster = yield* Members.make(() => true)
+      const roster = yield* Members.make
       const nested = () => JSON.parse("[".repeat(100_000) + "]".repeat(100_000))
-      roster.begin(offer("ME"))
+      begin(roster, "ME")
       roster.notify(created("ME"))
       roster.notify(updated("A", { metadata: nested() }))
       roster.notify(updated("A", { metadata: nested() }))

@@ -47,6 +47,12 @@ const GrantMillis = 10_000
 /** How long closing waits for a server to hear that a relay is given back. */
 const ReturnMillis = 500
 
+/**
+ * A relay that is not used is given back when nothing came over it for so long: twice the interval of consent (RFC 7675,
+ * section 5.1). Not at once: the other end may still check it, and settle on it.
+ */
+const UnusedMillis = 10_000
+
 /** What is asked for, in seconds: as much as a server gives that is not told. */
 const Lifetime = 600
 
@@ -66,7 +72,7 @@ interface Agent {
   readonly generation: number
   readonly localUsername: string
   readonly nominated: { readonly protocol: unknown; readonly remoteAddr: readonly [string, number] } | undefined
-  readonly protocols: Array<unknown>
+  protocols: Array<unknown>
   readonly checkList: ReadonlyArray<{ readonly protocol: unknown; readonly state: number; handle?: unknown }>
   readonly remoteCandidatesEnd: boolean
   readonly earlyChecksDone: boolean
@@ -208,18 +214,17 @@ const makeTurn = ({ credential, host, port, username }: Server, socket: Socket.T
 const ask = async (
   server: Server,
   config: Required<PeerConfig>,
-  closers: Set<() => Promise<void>>,
+  turns: Set<TurnProtocol>,
   onRelay: (protocol: StunOverTurnProtocol, server: Server) => boolean
 ): Promise<void> => {
   if (server.username === "" || server.credential === "") throw new Error("it has no username or no credential")
   const socket = Socket.make(server, config)
   const turn = makeTurn(server, socket)
-  const close = () => turn.close()
-  closers.add(close)
+  turns.add(turn)
   let isLate = false
   const timer = setTimeout(() => {
     isLate = true
-    void close()
+    void turn.close()
   }, GrantMillis)
   const gone = new Promise<never>((_, reject) => {
     socket.onEnd = () => reject(new Error("it closed the connection"))
@@ -229,10 +234,10 @@ const ask = async (
     await Promise.race([turn.connectionMade(), gone])
     const protocol = new StunOverTurnProtocol(turn)
     protocol.sendData = (data, to) => turn.sendData(data, to).catch(() => {})
-    if (!onRelay(protocol, server)) await close()
+    if (!onRelay(protocol, server)) await turn.close()
   } catch (error) {
-    closers.delete(close)
-    await close()
+    turns.delete(turn)
+    await turn.close()
     throw isLate ? new Error("it did not answer in time") : error
   } finally {
     clearTimeout(timer)
@@ -269,7 +274,8 @@ const mended = new WeakSet<object>()
  * that is granted is a candidate from then on, also when checks have begun, and
  * none is waited for where there is another candidate: with
  * `iceTransportPolicy` `relay` gathering is complete for werift with the first
- * one, and later ones still come.
+ * one, and later ones still come. What is not used is given back once the
+ * connection is up, and asked for again by an ICE restart.
  *
  * Relies on: `getCandidatePromises`, `connect`, `close` and what `Agent` names of the ICE agent.
  *
@@ -287,20 +293,38 @@ export const askAllServers = (
   const agent = connection as unknown as Agent
   agent.turnServer = undefined
   const { close, connect, getCandidatePromises } = agent
-  const closers = new Set<() => Promise<void>>()
-  const granted = new Set<Server>()
+  const turns = new Set<TurnProtocol>()
+  const granted = new Map<Server, StunOverTurnProtocol>()
+  /** Of those granted, over which something came since the last look. */
+  const heard = new Set<StunOverTurnProtocol>()
+  let looking: ReturnType<typeof setInterval> | undefined
+  let isClosed = false
   let first: Promise<unknown> = Promise.resolve()
+
+  const drop = (server: Server, protocol: StunOverTurnProtocol) => {
+    granted.delete(server)
+    agent.protocols = agent.protocols.filter((other) => other !== protocol)
+    void protocol.close().then(() => turns.delete(protocol.turn))
+  }
+
+  const look = () => {
+    const { nominated } = agent
+    if (nominated === undefined) return
+    for (const [server, protocol] of granted) {
+      if (!heard.delete(protocol) && protocol !== nominated.protocol) drop(server, protocol)
+    }
+  }
 
   const onRelay = (protocol: StunOverTurnProtocol, server: Server): boolean => {
     // Too late to be of use.
     if (agent.state === "closed" || agent.nominated !== undefined) return false
-    granted.add(server)
+    granted.set(server, protocol)
+    protocol.turn.onData.subscribe(() => heard.add(protocol))
     agent.ensureProtocol(protocol)
     agent.protocols.push(protocol)
     protocol.localCandidate = candidateOf(server, protocol.turn, agent)
     ;(protocol.turn.transport as Socket.TurnSocket).onEnd = () => {
-      granted.delete(server)
-      void protocol.turn.close()
+      drop(server, protocol)
       if (agent.nominated?.protocol === protocol) agent.handleConnectionClosed(protocol, agent.nominated.remoteAddr)
     }
     agent.pairLocalProtocol(protocol)
@@ -319,7 +343,7 @@ export const askAllServers = (
     // Where no server can be asked werift would tell of the host's addresses instead.
     const others = isRelayOnly ? [] : getCandidatePromises.call(agent, addresses, timeout)
     const asked = servers.filter((server) => !granted.has(server)).map((server) => {
-      const asking = ask(server, config, closers, onRelay)
+      const asking = ask(server, config, turns, onRelay)
       asking.catch((cause) => agent.state === "closed" || onError(errorOf(server.url, cause)))
       return asking
     })
@@ -330,8 +354,12 @@ export const askAllServers = (
     // It gives up at once where there is no pair to check.
     if (agent.checkList.length === 0 && agent.remoteCandidatesEnd) await first
     await connect.call(agent)
+    clearInterval(looking)
+    if (!isClosed) looking = setInterval(look, UnusedMillis)
   }
   agent.close = async () => {
-    await Promise.all([close.call(agent), ...Array.from(closers, (end) => end())])
+    isClosed = true
+    clearInterval(looking)
+    await Promise.all([close.call(agent), ...Array.from(turns, (turn) => turn.close())])
   }
 }

@@ -38,6 +38,12 @@ const resolve = async (host: string) => {
   return all.find(({ family }) => family === 4) ?? all[0]!
 }
 
+/**
+ * What may wait to go over a stream, in bytes. Beyond it a packet is lost, as over UDP: nothing tells media to slow down,
+ * and what is old is of no use.
+ */
+const MaxWaiting = 1024 * 1024
+
 const ignore = () => {}
 
 const closedEarly = () => new Error("it was closed")
@@ -118,7 +124,7 @@ const overStream = (
       socket.on("close", () => reject(closedEarly()))
     }),
     send: async (data) => {
-      if (!made.closed && socket.writable) socket.write(data)
+      if (!made.closed && socket.writable && socket.writableLength < MaxWaiting) socket.write(data)
     },
     close: async () => {
       made.closed = true
