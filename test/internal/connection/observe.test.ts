@@ -25,9 +25,9 @@ it.effect("what metadata and onConnected do is a part of the attempt", () =>
       metadata: Effect.as(Effect.withSpan(Effect.void, "token"), { token: 1 }),
       onConnected: () => Effect.withSpan(Effect.void, "restore")
     })).pipe(Effect.withTracer(tracer))
-    const [attempt] = spans.filter(({ name }) => name === "sora.connect")
+    const attempt = spans.find(({ name }) => name === "sora.connect")
     for (const name of ["token", "restore"]) {
-      const [span] = spans.filter((span) => span.name === name)
+      const span = spans.find((span) => span.name === name)
       assert.strictEqual(span!.parent.pipe(Option.getOrUndefined)?.spanId, attempt!.spanId)
     }
   }).pipe(Effect.scoped))
