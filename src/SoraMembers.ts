@@ -213,7 +213,8 @@ export const changes = <S extends PureSchema>(
  * )
  * ```
  *
- * Who has left before it was their turn may be left out.
+ * Who has left before it was their turn may be left out. The metadata is what is known by then: of who puts it after
+ * joining (`onConnected`) there is none yet, and {@link changes} has it.
  *
  * @category accessors
  * @since 0.1.0
