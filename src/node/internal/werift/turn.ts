@@ -174,6 +174,7 @@ const makeTurn = ({ credential, host, port, username }: Server, socket: Socket.T
   let asked: Promise<unknown> | undefined
   // A request that is said again with another nonce has its old proof in it, and werift makes the new one over that.
   turn.request = (message, address, key, options) => {
+    // Its type does not have them.
     const said = message as unknown as { attributes: Array<readonly [string, unknown]> }
     said.attributes = said.attributes.filter(([name]) => name !== "MESSAGE-INTEGRITY" && name !== "FINGERPRINT")
     const isForARelay = message.messageMethod === methods.ALLOCATE && turn.integrityKey !== undefined
